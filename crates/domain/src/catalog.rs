@@ -1,0 +1,142 @@
+//! The catalog's objects: tenants, access keys, collections.
+
+use std::fmt;
+
+use crate::ids::{AccessKeyId, CollectionName, CollectionUid, Nonce, Part, Placement, TenantId, TenantName};
+use crate::point::Gallery;
+use crate::time::UnixMillis;
+
+/// An organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name, unique, for operators.
+    pub name: TenantName,
+    /// Its twelve-digit account number, as ARNs show it.
+    pub account: String,
+    /// Whether its keys are refused.
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When it was deleted: its entry stays until nothing of it is left.
+    pub deleted_at: Option<UnixMillis>,
+    /// Marks the write that made this state.
+    pub nonce: Nonce,
+}
+
+/// A secret: its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret, for checking a signature or for showing it once to whom it was made for.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+/// A tenant's access key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKey {
+    /// Its id, which requests name.
+    pub id: AccessKeyId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its owner's name, which names the owner's entry.
+    pub tenant_name: TenantName,
+    /// What signs.
+    pub secret: Secret,
+    /// For operators.
+    pub label: String,
+    /// Whether it is refused.
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Marks the write that made this state.
+    pub nonce: Nonce,
+}
+
+/// A tenant's gallery.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Collection {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: CollectionName,
+    /// Its uid: a name may be used again, a uid never is.
+    pub uid: CollectionUid,
+    /// The face model version as clients see it: `1.0` first.
+    pub face_model_version: String,
+    /// The index collection that holds its points; named as its face model is.
+    pub placement: Placement,
+    /// Keys the hash that image ids are derived by. It stays in the catalog.
+    pub image_id_key: [u8; 32],
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When it was deleted.
+    pub deleted_at: Option<UnixMillis>,
+    /// Marks the write that made this state.
+    pub nonce: Nonce,
+}
+
+impl Collection {
+    /// Its faces' part.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        Part { tenant: self.tenant, collection: self.uid }
+    }
+
+    /// Its address in the index.
+    #[must_use]
+    pub fn gallery(&self) -> Gallery {
+        Gallery { part: self.part(), placement: self.placement.clone() }
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Collection")
+            .field("part", &self.part())
+            .field("name", &self.name)
+            .field("placement", &self.placement)
+            .field("deleted_at", &self.deleted_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of a collection by its uid: where to look for the collection itself. It outlives the collection until
+/// nothing of it is left. The uid is alive where the collection of that name has it and is not deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UidEntry {
+    /// Whose it is.
+    pub part: Part,
+    /// The collection's name.
+    pub name: CollectionName,
+    /// The index collection that holds its points.
+    pub placement: Placement,
+    /// Marks the write that made this state.
+    pub nonce: Nonce,
+}
+
+/// A face model's number in the catalog: its version as clients see it is `{number}.0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaceModel {
+    /// The model's name.
+    pub placement: Placement,
+    /// Its number, from 1.
+    pub number: u32,
+}

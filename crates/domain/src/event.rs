@@ -1,0 +1,74 @@
+//! What the log carries: ids and versions, never a template or a photo.
+
+use crate::ids::{FaceId, FaceNumber, ImageId, Part, Version};
+use crate::time::UnixMillis;
+
+/// The record of an image has changed. Whoever gets it reads the record as it is now, so duplicates, replays and
+/// disorder do no harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Whose it is.
+    pub part: Part,
+    /// Which.
+    pub image: ImageId,
+    /// Faces and the versions that were seen; needed only where the record is gone.
+    pub seen: Vec<(FaceNumber, Version)>,
+    /// When it was said.
+    pub at: UnixMillis,
+}
+
+/// Who did what to a collection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// Whose collection.
+    pub part: Part,
+    /// Its name.
+    pub collection: String,
+    /// The request's id, as the client was told.
+    pub request_id: String,
+    /// The access key's id.
+    pub principal: String,
+    /// When.
+    pub at: UnixMillis,
+    /// What.
+    pub what: AuditedAction,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuditedAction {
+    /// A search, with all that its answer named (I8).
+    Search {
+        /// What was searched for.
+        probe: Probe,
+        /// Candidates had at least this cosine.
+        threshold_cosine: f32,
+        /// Candidates at most.
+        faces_max: u32,
+        /// Faces in the collection then.
+        gallery_faces: u64,
+        /// The answer's candidates with their cosines.
+        candidates: Vec<(FaceId, f32)>,
+    },
+    /// An enrolment.
+    Enrolment {
+        /// The photo's id.
+        image: ImageId,
+        /// The faces that it enrolled or found.
+        faces: Vec<FaceNumber>,
+    },
+    /// A deletion.
+    Deletion {
+        /// The faces that are erased.
+        faces: Vec<FaceId>,
+    },
+}
+
+/// What a search was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A stored face.
+    Face(FaceId),
+    /// A photo, by its BLAKE3 digest.
+    Photo([u8; 32]),
+}

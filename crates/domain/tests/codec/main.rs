@@ -1,0 +1,250 @@
+//! Records, catalog objects and events as bytes: there and back, as they were written before, and damaged.
+
+#![cfg(test)]
+
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
+mod strategies;
+mod values;
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use fixtures::{number, origin};
+use proptest::prelude::*;
+use prost::Message as _;
+use strategies::{any_action, any_image, any_nonce, any_number, any_part, any_record, any_time, parsed};
+use values::{
+    access_key, audit, change, collection, face_model, full_record, photo, refused_record, search, tenant,
+    uid_entry,
+};
+use vidimus_domain::Version;
+use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
+use vidimus_domain::codec::{DecodeError, FORMAT, Stored};
+use vidimus_domain::event::{Audit, AuditedAction, Change, Probe};
+use vidimus_domain::record::{Record, State};
+
+fn hex(bytes: &[u8]) -> String {
+    let lines =
+        bytes.chunks(32).map(|chunk| chunk.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    lines.map(|line| line + "\n").collect()
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits = hex.split_whitespace().collect::<String>();
+    let pair = |place| u8::from_str_radix(&digits[place..place + 2], 16).expect("it is hexadecimal");
+    (0..digits.len()).step_by(2).map(pair).collect()
+}
+
+/// The value is written as these bytes, and these bytes, written long ago, are read as the value.
+fn check_golden<T: Stored + PartialEq + Debug>(name: &str, value: &T) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"));
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(hex(&value.encode()), golden, "{name} is written otherwise than it was: raise the format");
+    assert_eq!(T::decode(&bytes_of(&golden)).as_ref(), Ok(value), "{name}");
+}
+
+#[test]
+fn the_formats_are_what_they_were() {
+    check_golden("record_enrolled", &full_record());
+    check_golden("record_refused", &refused_record());
+    check_golden(
+        "record_accepted",
+        &Record { state: State::Accepted, photo: Some(photo(4)), ..refused_record() },
+    );
+    check_golden("record_erased", &Record { state: State::Erased, ..refused_record() });
+    check_golden("change", &change());
+    check_golden("audit_search_photo", &search(Probe::Photo([12; 32])));
+    check_golden("audit_search_face", &search(Probe::Face(origin(None).image.face(number(1)))));
+    let (image, faces) = (origin(None).image, vec![number(1), number(2)]);
+    check_golden("audit_enrolment", &audit(AuditedAction::Enrolment { image, faces }));
+    check_golden("audit_deletion", &audit(AuditedAction::Deletion { faces: vec![image.face(number(1))] }));
+    check_golden("tenant", &tenant());
+    check_golden("access_key", &access_key());
+    check_golden("collection", &collection());
+    check_golden("collection_uid", &uid_entry());
+    check_golden("face_model", &face_model());
+}
+
+#[test]
+fn a_newer_format_and_none_are_refused() {
+    fn check<T: Stored + Debug>(value: &T, set_format: impl Fn(&mut T::Proto, u32)) {
+        for format in [0, FORMAT + 1, u32::MAX] {
+            let mut proto = value.to_proto();
+            set_format(&mut proto, format);
+            let refused = T::decode(&proto.encode_to_vec()).err();
+            let newer = DecodeError::NewerFormat(format);
+            assert_eq!(refused, Some(if format == 0 { DecodeError::Field("format") } else { newer }));
+        }
+    }
+    check(&full_record(), |proto, format| proto.format = format);
+    check(&change(), |proto, format| proto.format = format);
+    check(&search(Probe::Photo([1; 32])), |proto, format| proto.format = format);
+    check(&tenant(), |proto, format| proto.format = format);
+    check(&access_key(), |proto, format| proto.format = format);
+    check(&collection(), |proto, format| proto.format = format);
+    check(&uid_entry(), |proto, format| proto.format = format);
+    check(&face_model(), |proto, format| proto.format = format);
+}
+
+#[test]
+fn a_sealed_or_transformed_record_is_not_read_as_a_plain_one() {
+    for (key_id, transform_id) in [("key", ""), ("", "transform")] {
+        let mut proto = full_record().to_proto();
+        (proto.key_id, proto.transform_id) = (key_id.to_owned(), transform_id.to_owned());
+        assert!(Record::decode(&proto.encode_to_vec()).is_err());
+    }
+}
+
+#[test]
+fn a_face_is_live_or_erased() {
+    let mut both = full_record().to_proto();
+    both.faces[1].erased_at_ms = Some(1);
+    let mut neither = full_record().to_proto();
+    neither.faces[1].detected = None;
+    for proto in [both, neither] {
+        assert_eq!(Record::decode(&proto.encode_to_vec()), Err(DecodeError::Field("detected")));
+    }
+}
+
+/// How often each message's bytes are taken for another kind's.
+#[test]
+fn no_message_is_taken_for_another() {
+    fn is<T: Stored>(bytes: &[u8]) -> bool {
+        T::decode(bytes).is_ok()
+    }
+    let kinds: [fn(&[u8]) -> bool; 7] = [
+        is::<Record>,
+        is::<Change>,
+        is::<Audit>,
+        is::<Tenant>,
+        is::<AccessKey>,
+        is::<Collection>,
+        is::<UidEntry>,
+    ];
+    let messages = [
+        full_record().encode(),
+        change().encode(),
+        search(Probe::Photo([1; 32])).encode(),
+        tenant().encode(),
+        access_key().encode(),
+        collection().encode(),
+        uid_entry().encode(),
+    ];
+    for (message, bytes) in messages.iter().enumerate() {
+        for (kind, is_kind) in kinds.iter().enumerate() {
+            assert_eq!(is_kind(bytes), kind == message, "message {message} as kind {kind}");
+        }
+    }
+}
+
+/// A record that was cut off is refused; at most the time of its last change, which comes last, can be missed.
+#[test]
+fn a_truncated_record_is_refused() {
+    for record in [full_record(), refused_record()] {
+        let bytes = record.encode();
+        for length in 0..bytes.len() {
+            if let Ok(read) = Record::decode(&bytes[..length]) {
+                assert_eq!(Record { changed_at: record.changed_at, ..read }, record, "cut off at {length}");
+            }
+        }
+    }
+}
+
+fn decode_all(bytes: &[u8]) {
+    let _ = Record::decode(bytes);
+    let _ = Change::decode(bytes);
+    let _ = Audit::decode(bytes);
+    let _ = Tenant::decode(bytes);
+    let _ = AccessKey::decode(bytes);
+    let _ = Collection::decode(bytes);
+    let _ = UidEntry::decode(bytes);
+    let _ = FaceModel::decode(bytes);
+}
+
+#[test]
+fn truncation_never_panics() {
+    let messages = [
+        full_record().encode(),
+        change().encode(),
+        search(Probe::Photo([1; 32])).encode(),
+        tenant().encode(),
+        access_key().encode(),
+        collection().encode(),
+        uid_entry().encode(),
+    ];
+    for bytes in messages {
+        for length in 0..bytes.len() {
+            decode_all(&bytes[..length]);
+        }
+    }
+}
+
+fn check_round_trip<T: Stored + PartialEq + Debug>(value: &T) {
+    assert_eq!(T::decode(&value.encode()).as_ref(), Ok(value));
+}
+
+proptest! {
+    #[test]
+    fn records_come_back(record in any_record()) {
+        check_round_trip(&record);
+    }
+
+    #[test]
+    fn events_come_back(
+        part in any_part(),
+        image in any_image(),
+        seen in prop::collection::vec((any_number(), any::<u64>().prop_map(Version::new)), 0..5),
+        (collection, request_id, principal) in any::<(String, String, String)>(),
+        (at, what) in (any_time(), any_action()),
+    ) {
+        check_round_trip(&Change { part, image, seen, at });
+        check_round_trip(&Audit { part, collection, request_id, principal, at, what });
+    }
+
+    #[test]
+    fn catalog_objects_come_back(
+        (part, nonce) in (any_part(), any_nonce()),
+        (created_at, deleted_at) in (any_time(), prop::option::of(any_time())),
+        (account, label, secret) in any::<(String, String, String)>(),
+        (disabled, key, model) in any::<(bool, [u8; 32], u32)>(),
+        tenant_name in parsed::<vidimus_domain::TenantName>("[a-zA-Z0-9_.-]{1,255}"),
+        name in parsed::<vidimus_domain::CollectionName>("[a-zA-Z0-9_.-]{1,255}"),
+        placement in parsed::<vidimus_domain::Placement>("[a-zA-Z0-9_.-]{1,100}"),
+        id in parsed::<vidimus_domain::AccessKeyId>("[a-zA-Z0-9]{1,128}"),
+    ) {
+        let (tenant, uid) = (part.tenant, part.collection);
+        let (owner, secret) = (tenant_name.clone(), Secret::new(secret));
+        let face_model_version = label.clone();
+        check_round_trip(&Tenant { id: tenant, name: owner, account, disabled, created_at, deleted_at, nonce });
+        check_round_trip(&AccessKey { id, tenant, tenant_name, secret, label, disabled, created_at, nonce });
+        check_round_trip(&UidEntry { part, name: name.clone(), placement: placement.clone(), nonce });
+        check_round_trip(&FaceModel { placement: placement.clone(), number: model });
+        check_round_trip(&Collection {
+            tenant, name, uid, face_model_version, placement, image_id_key: key, created_at, deleted_at, nonce,
+        });
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        decode_all(&bytes);
+    }
+
+    /// What a damaged record is read as, if it is read, is a record that can be written.
+    #[test]
+    fn damaged_records_never_panic(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = full_record().encode();
+        for (place, byte) in damage {
+            let length = bytes.len();
+            bytes[place.index(length)] = byte;
+        }
+        decode_all(&bytes);
+        if let Ok(record) = Record::decode(&bytes) {
+            // Not a number is unlike itself: the bytes are compared.
+            let written = record.encode();
+            assert_eq!(Record::decode(&written).map(|read| read.encode()), Ok(written));
+        }
+    }
+}

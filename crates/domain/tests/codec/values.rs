@@ -1,0 +1,148 @@
+//! A fixed value of every kind.
+
+use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
+use vidimus_domain::event::{Audit, AuditedAction, Change, Probe};
+use vidimus_domain::face::DetectedFace;
+use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::{Part, UnixMillis, Version};
+
+use crate::fixtures::{detected, nonce, number, origin};
+
+const T0: UnixMillis = UnixMillis::new(1_760_000_000_000);
+
+pub fn photo(byte: u8) -> PhotoKey {
+    PhotoKey { day: "2025-10-09".to_owned(), nonce: nonce(byte) }
+}
+
+pub fn part() -> Part {
+    origin(None).part
+}
+
+/// A record with everything that a record can have.
+pub fn full_record() -> Record {
+    let live = LiveFace {
+        detected: detected(0.0),
+        expires_at: Some(UnixMillis::new(1_760_086_400_000)),
+        user: Some(("anna".parse().expect("it is a user id"), 7)),
+    };
+    let plain = DetectedFace { pose: None, quality: None, ..detected(0.0) };
+    let plain = LiveFace { detected: plain, expires_at: None, user: None };
+    let face = |face, version, body| Face {
+        number: number(face),
+        version: Version::new(version),
+        enrolled_at: T0,
+        body,
+    };
+    Record {
+        origin: origin(Some("anna:passport")),
+        state: State::Enrolled,
+        version: Version::new(1_760_000_000_003),
+        photo: Some(photo(4)),
+        photos_to_remove: vec![photo(5)],
+        faces: vec![
+            face(1, 1_760_000_000_001, FaceBody::Erased { at: UnixMillis::new(1_760_000_000_001) }),
+            face(2, 1_760_000_000_002, FaceBody::Live(live)),
+            face(3, 1_760_000_000_003, FaceBody::Live(plain)),
+        ],
+        next_number: 4,
+        requests: vec![RememberedRequest {
+            id: "0f5e6f2c-7a1b-4d2e-9c3d-1a2b3c4d5e6f".parse().expect("it is a request id"),
+            at: T0,
+            faces: vec![number(2), number(3)],
+        }],
+        nonce: nonce(6),
+        changed_at: UnixMillis::new(1_760_000_000_003),
+    }
+}
+
+pub fn refused_record() -> Record {
+    Record {
+        origin: origin(None),
+        state: State::Refused("no face".to_owned()),
+        photo: None,
+        photos_to_remove: Vec::new(),
+        faces: Vec::new(),
+        next_number: 1,
+        requests: Vec::new(),
+        ..full_record()
+    }
+}
+
+pub fn change() -> Change {
+    let seen = vec![(number(1), Version::new(8)), (number(65_535), Version::new(9))];
+    Change { part: part(), image: origin(None).image, seen, at: T0 }
+}
+
+pub fn audit(what: AuditedAction) -> Audit {
+    Audit {
+        part: part(),
+        collection: "staff".to_owned(),
+        request_id: "e2b5c1de-1111-4222-8333-444455556666".to_owned(),
+        principal: "VKEXAMPLE".to_owned(),
+        at: T0,
+        what,
+    }
+}
+
+pub fn search(probe: Probe) -> Audit {
+    let face = origin(None).image.face(number(2));
+    audit(AuditedAction::Search {
+        probe,
+        threshold_cosine: 0.5,
+        faces_max: 10,
+        gallery_faces: 1_000,
+        candidates: vec![(face, 0.75), (origin(None).image.face(number(3)), 0.625)],
+    })
+}
+
+pub fn tenant() -> Tenant {
+    Tenant {
+        id: part().tenant,
+        name: "acme".parse().expect("it is a name"),
+        account: "123456789012".to_owned(),
+        disabled: true,
+        created_at: T0,
+        deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
+        nonce: nonce(7),
+    }
+}
+
+pub fn access_key() -> AccessKey {
+    AccessKey {
+        id: "VKEXAMPLE".parse().expect("it is a key id"),
+        tenant: part().tenant,
+        tenant_name: "acme".parse().expect("it is a name"),
+        secret: Secret::new("secret"),
+        label: "laptop".to_owned(),
+        disabled: false,
+        created_at: T0,
+        nonce: nonce(8),
+    }
+}
+
+pub fn collection() -> Collection {
+    Collection {
+        tenant: part().tenant,
+        name: "staff".parse().expect("it is a name"),
+        uid: part().collection,
+        face_model_version: "1.0".to_owned(),
+        placement: "sface-2021dec".parse().expect("it is a placement"),
+        image_id_key: [9; 32],
+        created_at: T0,
+        deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
+        nonce: nonce(10),
+    }
+}
+
+pub fn uid_entry() -> UidEntry {
+    UidEntry {
+        part: part(),
+        name: "staff".parse().expect("it is a name"),
+        placement: "sface-2021dec".parse().expect("it is a placement"),
+        nonce: nonce(11),
+    }
+}
+
+pub fn face_model() -> FaceModel {
+    FaceModel { placement: "sface-2021dec".parse().expect("it is a placement"), number: 1 }
+}

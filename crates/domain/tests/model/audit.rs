@@ -1,0 +1,180 @@
+//! The auditor: sees every write and every answer, and knows what must never be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vidimus_domain::record::{FaceBody, IOU_SAME_FACE, Record};
+use vidimus_domain::{FaceId, FaceNumber, UnixMillis};
+
+use crate::world::Cause;
+
+/// What can be broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// What was acknowledged becomes searchable.
+    I2,
+    /// What is deleted or expired never matches again, and is not enrolled again by a retry.
+    I3,
+    /// One record, no duplicates, compare-and-swap alone.
+    I4,
+    /// Versions of points only grow.
+    I5,
+    /// Nothing is left of what was to go.
+    I9,
+    /// A record's photo is there (rule 7).
+    Photo,
+    /// The processes come to rest.
+    Rest,
+}
+
+/// What was broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub invariant: Invariant,
+    pub what: String,
+}
+
+/// What an enrolment request did.
+#[derive(Default)]
+struct Effect {
+    enrolled: bool,
+    answered: Option<Vec<FaceId>>,
+}
+
+#[derive(Default)]
+pub struct Auditor {
+    violation: Option<Violation>,
+    /// Every face ever written to a record, with its expiry.
+    born: BTreeMap<FaceId, UnixMillis>,
+    /// Acknowledged enrolments.
+    acknowledged: BTreeSet<FaceId>,
+    deletion_asked: BTreeSet<FaceId>,
+    /// Acknowledged deletions and when.
+    deleted: BTreeMap<FaceId, UnixMillis>,
+    requests: BTreeMap<u64, Effect>,
+}
+
+impl Auditor {
+    pub fn broken(&mut self, invariant: Invariant, what: String) {
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    pub fn first_broken(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    pub fn deletion_asked(&mut self, face: FaceId) {
+        self.deletion_asked.insert(face);
+    }
+
+    pub fn deletion_answered(&mut self, face: FaceId, now: UnixMillis) {
+        self.deleted.entry(face).or_insert(now);
+    }
+
+    /// A request that was first sent at `issued_at` is answered.
+    pub fn enrolment_answered(&mut self, request: u64, issued_at: UnixMillis, faces: &[FaceId]) {
+        for face in faces {
+            let dead = self.dead_at(issued_at).find(|(dead, _)| dead == face).map(|(_, why)| why);
+            if let Some(why) = dead {
+                self.broken(
+                    Invariant::I3,
+                    format!("a new enrolment was answered with {face}, which {why} before"),
+                );
+            }
+            if !self.born.contains_key(face) {
+                self.broken(
+                    Invariant::I2,
+                    format!("an enrolment was answered with {face}, which no record has had"),
+                );
+            }
+        }
+        let answered = self.requests.entry(request).or_default().answered.replace(faces.to_vec());
+        if answered.is_some_and(|answered| answered != faces) {
+            self.broken(
+                Invariant::I4,
+                format!("enrolment {request} was answered with other faces than before"),
+            );
+        }
+        self.acknowledged.extend(faces);
+    }
+
+    /// Faces that must not match at `now`, and why.
+    pub fn dead_at(&self, now: UnixMillis) -> impl Iterator<Item = (FaceId, &'static str)> {
+        let deleted = self.deleted.iter().filter(move |(_, at)| **at <= now);
+        let expired = self.born.iter().filter(move |(_, expires_at)| **expires_at <= now);
+        deleted.map(|(face, _)| (*face, "was deleted")).chain(expired.map(|(face, _)| (*face, "had expired")))
+    }
+
+    /// Acknowledged faces that nobody asked to delete and that have not expired: they must become searchable.
+    pub fn owed(&self, now: UnixMillis) -> impl Iterator<Item = FaceId> {
+        let wanted = self.acknowledged.difference(&self.deletion_asked).copied();
+        wanted.filter(move |face| self.born.get(face).is_none_or(|expires_at| now < *expires_at))
+    }
+
+    pub fn live_point_written(&mut self, face: FaceId, expires_at: UnixMillis) {
+        if self.born.get(&face).is_none_or(|born| expires_at > *born) {
+            self.broken(Invariant::I3, format!("the point of {face} expires later than its face"));
+        }
+    }
+
+    /// A record was written over another or over none.
+    pub fn record_written(&mut self, before: Option<&Record>, after: &Record, cause: Cause) {
+        if let Some(before) = before {
+            self.check_succession(before, after);
+        }
+        self.check_no_duplicates(after);
+        let had = |number| before.is_some_and(|before| before.face(number).is_some());
+        let new =
+            after.faces.iter().map(|face| face.number).filter(|number| !had(*number)).collect::<Vec<_>>();
+        self.check_births(after, &new);
+        if let Cause::Enrolment(request) = cause {
+            let effect = self.requests.entry(request).or_default();
+            let again = std::mem::replace(&mut effect.enrolled, true);
+            if again && !new.is_empty() {
+                self.broken(Invariant::I3, format!("enrolment {request} took effect twice"));
+            }
+        }
+    }
+
+    fn check_succession(&mut self, before: &Record, after: &Record) {
+        if after.version <= before.version || after.next_number < before.next_number {
+            self.broken(Invariant::I4, format!("the record {} went back", after.origin.image));
+        }
+        for face in &before.faces {
+            let id = before.face_id(face.number);
+            match after.face(face.number) {
+                None => self.broken(Invariant::I4, format!("{id} vanished from its record")),
+                Some(now) if now.version < face.version => {
+                    self.broken(Invariant::I4, format!("{id} went back in its record"));
+                }
+                Some(now) if matches!(face.body, FaceBody::Erased { .. }) && now.live().is_some() => {
+                    self.broken(Invariant::I3, format!("{id} was erased and lives again"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn check_no_duplicates(&mut self, record: &Record) {
+        let live = record.live_faces(record.changed_at).collect::<Vec<_>>();
+        for (place, (face, body)) in live.iter().enumerate() {
+            for (other, other_body) in &live[place + 1..] {
+                let iou = body.detected.bounding_box.iou(&other_body.detected.bounding_box);
+                if iou >= IOU_SAME_FACE || face.number == other.number {
+                    let what = format!("{} has one face twice", record.origin.image);
+                    self.broken(Invariant::I4, what);
+                }
+            }
+        }
+    }
+
+    fn check_births(&mut self, record: &Record, new: &[FaceNumber]) {
+        for number in new {
+            let id = record.face_id(*number);
+            let live = record.face(*number).and_then(|face| face.live());
+            let expires_at = live.and_then(|live| live.expires_at).unwrap_or(UnixMillis::NEVER);
+            if self.born.insert(id, expires_at).is_some() {
+                self.broken(Invariant::I3, format!("{id} came to mean another face"));
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The index: conditional writes, volatile until flushed.
+
+use std::collections::BTreeMap;
+
+use vidimus_domain::point::{Point, PointBody};
+use vidimus_domain::{FaceId, UnixMillis, Version};
+
+use crate::log::PARTITIONS;
+
+/// What lies in the index, and for every face the highest version that it ever had there.
+#[derive(Clone, Default)]
+struct Points {
+    points: BTreeMap<FaceId, Point>,
+    highest: BTreeMap<FaceId, Version>,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointWrite {
+    /// Left alone: there is a newer one or the same.
+    Left,
+    /// Written.
+    Written,
+    /// Written though the face had that version or a newer one before: I5 is broken.
+    WentBack { had: Version },
+}
+
+#[derive(Default)]
+pub struct Index {
+    current: Points,
+    flushed: Points,
+    /// The connections' life: another one after a power loss.
+    pub epoch: u64,
+    must_project: [u64; PARTITIONS],
+    projected: [u64; PARTITIONS],
+}
+
+impl Index {
+    /// Writes a point over an older version of it or where there is none; over anything where `conditional` is false.
+    pub fn write(&mut self, point: &Point, conditional: bool) -> PointWrite {
+        let there = self.current.points.get(&point.face).map(|old| old.version);
+        if conditional && there.is_some_and(|version| version >= point.version) {
+            return PointWrite::Left;
+        }
+        let had = self.current.highest.get(&point.face).copied();
+        self.current.points.insert(point.face, point.clone());
+        let highest = had.map_or(point.version, |had| had.max(point.version));
+        self.current.highest.insert(point.face, highest);
+        // The mark of an erased face may be written again after its day; it hides nothing and is removed again.
+        let again = |had| matches!(point.body, PointBody::Erased { .. }) && had == point.version;
+        match had {
+            Some(had) if had >= point.version && there != Some(point.version) && !again(had) => {
+                PointWrite::WentBack { had }
+            }
+            _ => PointWrite::Written,
+        }
+    }
+
+    /// Removes a point where its version is this or less.
+    pub fn remove(&mut self, face: FaceId, version_max: Version) -> bool {
+        let goes = self.current.points.get(&face).is_some_and(|point| point.version <= version_max);
+        goes && self.current.points.remove(&face).is_some()
+    }
+
+    pub fn point(&self, face: FaceId) -> Option<&Point> {
+        self.current.points.get(&face)
+    }
+
+    pub fn points(&self) -> impl Iterator<Item = &Point> {
+        self.current.points.values()
+    }
+
+    /// Whether a search at `now` would find the face.
+    pub fn matches(&self, face: FaceId, now: UnixMillis, hide_expired: bool) -> bool {
+        self.point(face).is_some_and(|point| match &point.body {
+            PointBody::Live(live) => !hide_expired || now < live.expires_at,
+            PointBody::Erased { .. } => false,
+        })
+    }
+
+    pub fn flush(&mut self) {
+        self.flushed = self.current.clone();
+    }
+
+    /// What was not flushed is gone, and so is every connection. Searches wait until the log's end is projected.
+    pub fn lose_power(&mut self, commits: [u64; PARTITIONS], ends: [u64; PARTITIONS]) {
+        self.current = self.flushed.clone();
+        self.epoch += 1;
+        self.must_project = ends;
+        self.projected = commits;
+    }
+
+    /// An event was projected by someone who, connected to this very life of the index, began at the commit.
+    pub fn projected(&mut self, partition: usize, next: u64) {
+        self.projected[partition] = self.projected[partition].max(next);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.projected.iter().zip(&self.must_project).all(|(projected, must)| projected >= must)
+    }
+}

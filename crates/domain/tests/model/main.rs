@@ -1,0 +1,106 @@
+//! A seeded model of the record's life: blobs, log, index, two indexing processes, a ledger, and clients that enrol,
+//! delete, enrol again and retry, on the domain's own functions. Processes crash before and after every effect and
+//! sleep anywhere; an auditor watches I2 to I5.
+//!
+//! What the model takes for granted: a call is on its way for less than a day (with the hour of a read), a client
+//! retries for less than a day, clocks agree, and the log is not lost together with what the index has not flushed.
+
+#![cfg(test)]
+
+mod audit;
+mod blobs;
+mod client;
+mod executor;
+mod index;
+mod indexing;
+mod ingestion;
+mod ledger;
+mod log;
+mod random;
+mod records;
+mod reply;
+mod rules;
+mod scenario;
+mod teeth;
+mod world;
+
+use std::collections::BTreeMap;
+
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+/// Seeds that once broke something.
+const REGRESSIONS: &[u64] = &[];
+
+/// Runs to draw; `MODEL_CASES` says otherwise.
+fn cases() -> u32 {
+    std::env::var("MODEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
+}
+
+#[test]
+fn what_was_mended_stays_mended() {
+    for seed in REGRESSIONS {
+        if let Err(failure) = scenario::run(*seed, &[]) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn the_invariants_hold() {
+    let config =
+        Config { cases: cases(), failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    let run = |seed| {
+        let outcome = scenario::run(seed, &[]);
+        outcome.map(drop).map_err(|failure| TestCaseError::fail(failure.to_string()))
+    };
+    if let Err(failure) = TestRunner::new(config).run(&proptest::num::u64::ANY, run) {
+        panic!("{failure}");
+    }
+}
+
+/// What a few runs must come by, so that what holds does not hold for want of trouble.
+const CORNERS: &[&str] = &[
+    "a client retried a deletion",
+    "a client retried an enrolment",
+    "a client sent an answered request again",
+    "a husk was removed",
+    "a photo was swept",
+    "a process crashed",
+    "a process slept",
+    "a put that won said that it lost",
+    "a record was gone",
+    "a retry found its deletion",
+    "a retry found its enrolment",
+    "a writer knew its write again",
+    "a writer of a record found its read too old",
+    "a writer was too late",
+    "an attempt was too old",
+    "an effect came late",
+    "an erased point was removed",
+    "indexing lost its connection",
+    "indexing read again",
+    "reconciling found a difference",
+    "retention erased a face",
+    "the index lost power",
+    "the log was lost",
+];
+
+#[test]
+fn the_model_reaches_every_corner() {
+    let mut counts = BTreeMap::<_, u64>::new();
+    for seed in 0..200 {
+        for (what, count) in scenario::run(seed, &[]).unwrap_or_else(|failure| panic!("{failure}")) {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    for corner in CORNERS {
+        assert!(counts.get(corner).is_some_and(|count| *count >= 5), "{corner}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_seed_is_one_run() {
+    let runs = [0, 0, 1].map(|seed| scenario::run(seed, &[]).unwrap_or_else(|failure| panic!("{failure}")));
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+}

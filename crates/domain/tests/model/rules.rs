@@ -1,0 +1,58 @@
+//! The rules that a run may break, one at a time, to show that the auditor would see it.
+
+/// A rule that the processes keep. A run breaks at most one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A point is written only over an older version of it.
+    VersionCondition,
+    /// An erased face stays for a day as a point.
+    ErasedPointsStay,
+    /// Indexing reads again when an hour has passed since its read.
+    IndexingFreshness,
+    /// Indexing commits only what a flush has covered.
+    FlushBeforeCommit,
+    /// Indexing starts again at its commit after a lost connection.
+    RestartAtCommit,
+    /// After a power loss searches wait until the log is projected.
+    SearchesWait,
+    /// What has expired is not searched.
+    SearchesHideExpired,
+    /// A request that is remembered does not enrol again (rule 4).
+    RequestMemory,
+    /// An attempt is given up an hour after it began.
+    AttemptDeadline,
+    /// A retry that finds its enrolment appends the change again (rule 3).
+    EnrolmentAppendsAgain,
+    /// A retry that finds its deletion has it projected again (rule 3).
+    DeletionProjectsAgain,
+    /// A deletion is acknowledged only when it is projected.
+    DeletionProjects,
+    /// A deletion appends the change.
+    DeletionAppends,
+    /// A change carries the versions of the faces, for when the record is gone.
+    ChangesCarryVersions,
+    /// A record is written over what was read.
+    CompareAndSwap,
+    /// Where the store says that somebody else was faster, the writer looks whether it was itself (rule 5).
+    ConflictIsLookedAt,
+    /// A writer of a record that finds an hour passed since its read reads again (rule 9).
+    RecordFreshness,
+    /// A photo is put again where its record is not written within an hour (rule 7).
+    PhotoFreshness,
+    /// A photo's key is never used again (rule 7).
+    PhotoKeysUnique,
+    /// A deletion removes only the photo that the record named (rule 7).
+    OnlyNamedPhotosGo,
+    /// A husk stays where its image id could be derived again (rule 6).
+    DerivableHusksStay,
+    /// Other husks stay for a day (rule 6).
+    HusksStayADay,
+    /// Reconciling appends what differs.
+    Reconciling,
+    /// Reconciling takes faces out that have expired.
+    Retention,
+    /// Photos that no record names are removed after a day.
+    PhotosAreSwept,
+    /// The sweep leaves photos alone for a day: their record may be on its way.
+    YoungPhotosStay,
+}

@@ -1,0 +1,253 @@
+//! One run: trouble, then rest, then reconciling; and what must be true at each.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use vidimus_domain::UnixMillis;
+use vidimus_domain::point::PointBody;
+use vidimus_domain::record::{Record, State};
+
+use crate::audit::{Invariant, Violation};
+use crate::executor::{Executor, Kind, Shared, Task};
+use crate::random::hours;
+use crate::rules::Rule;
+use crate::world::{Faults, World};
+use crate::{client, indexing, ledger};
+
+const CONSUMERS: usize = 2;
+const LEDGER: usize = CONSUMERS;
+/// The consumer that may sleep.
+const SLEEPER: usize = 1;
+const STEPS_MAX: u64 = 300_000;
+/// The time in which all that is to go has gone: a day, two walks of the ledger, and some.
+const GONE_AFTER: Duration = hours(80);
+
+/// A run that broke an invariant.
+#[derive(Debug)]
+pub struct Failure {
+    pub seed: u64,
+    pub violation: Violation,
+    trace: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { invariant, what } = &self.violation;
+        write!(
+            formatter,
+            "seed {} breaks {invariant:?}: {what}\nthe last effects:\n{}",
+            self.seed, self.trace
+        )
+    }
+}
+
+/// What happened how often.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// Runs the model from a seed, with all rules kept or one broken.
+pub fn run(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<Failure>> {
+    let mut executor = Executor::new(World::new(seed, broken), start);
+    let found =
+        trouble(&mut executor).and_then(|()| rest(&mut executor)).and_then(|()| reconcile(&mut executor));
+    let mut world = executor.world.borrow_mut();
+    match found {
+        Ok(()) => Ok(std::mem::take(&mut world.counts)),
+        Err(violation) => {
+            world.note(format!("broken: {:?}", violation.invariant));
+            Err(Box::new(Failure { seed, violation, trace: world.trace() }))
+        }
+    }
+}
+
+fn start(world: &Shared, number: usize) -> Task {
+    let sleepy = number == SLEEPER && world.borrow().faults.sleep > 0;
+    if number == LEDGER {
+        return Task::new(world, (Kind::Daemon(number), "ledger"), sleepy, ledger::run);
+    }
+    let name = format!("indexing {number}");
+    Task::new(world, (Kind::Daemon(number), &name), sleepy, move |process| indexing::consume(process, number))
+}
+
+fn draw_faults(world: &mut World) -> Faults {
+    let mut draw = |choices: &[u64]| world.random.pick(choices).unwrap_or_default();
+    Faults {
+        crash: draw(&[0, 3, 10, 25]),
+        error: draw(&[0, 10, 40, 80]),
+        won_but_conflict: draw(&[0, 50, 200]),
+        sleep: draw(&[0, 20, 100, 200]),
+        power_loss: draw(&[0, 0, 1, 4]),
+    }
+}
+
+/// Clients call while things go wrong.
+fn trouble(executor: &mut Executor) -> Result<(), Violation> {
+    let log_lost_at = {
+        let mut world = executor.world.borrow_mut();
+        world.faults = draw_faults(&mut world);
+        if world.random.chance(250) { Some(200 + world.random.below(2_000)) } else { None }
+    };
+    for number in 0..=LEDGER {
+        executor.start_daemon(number);
+    }
+    let clients = 2 + executor.world.borrow_mut().random.below(2);
+    for number in 0..clients {
+        let operations = 4 + executor.world.borrow_mut().random.below(6);
+        let name = format!("client {number}");
+        let task = Task::new(&executor.world, (Kind::Client, &name), false, |process| {
+            client::run(process, operations)
+        });
+        executor.add(task);
+    }
+    let mut log_lost = false;
+    until(executor, |executor, step| {
+        if !log_lost && log_lost_at.is_some_and(|at| is_time_to_lose_log(&executor.world.borrow(), at, step))
+        {
+            log_lost = executor.world.borrow_mut().lose_log();
+        }
+        !executor.is_running(&[Kind::Client])
+    })
+}
+
+/// The worst moment is when something acknowledged is not searchable yet; where none comes, any will do.
+fn is_time_to_lose_log(world: &World, from: u64, step: u64) -> bool {
+    let missing = || world.audit.owed(world.now).any(|face| !world.matches(face));
+    step >= from && (step >= from + 1_000 || missing())
+}
+
+/// Nothing goes wrong any more: what was begun ends, and the log is consumed.
+fn rest(executor: &mut Executor) -> Result<(), Violation> {
+    {
+        let mut world = executor.world.borrow_mut();
+        let power_loss = world.faults.power_loss > 0;
+        world.faults = Faults::default();
+        world.note("all goes well from here on".to_owned());
+        if power_loss {
+            world.lose_power();
+        }
+    }
+    executor.stop_daemons();
+    for number in 0..CONSUMERS {
+        executor.start_daemon(number);
+    }
+    until(executor, |executor, _| {
+        let at_rest = !executor.is_running(&[Kind::Client, Kind::Server]);
+        at_rest && executor.world.borrow().log.is_consumed()
+    })?;
+    let mut world = executor.world.borrow_mut();
+    if world.log.incarnation == 0 {
+        check_owed(&mut world);
+    }
+    verdict(&world)
+}
+
+/// The ledger walks for some days; then records, points and photos are one.
+fn reconcile(executor: &mut Executor) -> Result<(), Violation> {
+    executor.start_daemon(LEDGER);
+    let end = executor.world.borrow().now.plus(GONE_AFTER * 2);
+    until(executor, |executor, _| {
+        let world = executor.world.borrow();
+        world.now >= end && world.log.is_consumed()
+    })?;
+    let mut world = executor.world.borrow_mut();
+    check_owed(&mut world);
+    check_points(&mut world);
+    check_records(&mut world);
+    check_photos(&mut world);
+    verdict(&world)
+}
+
+fn until(executor: &mut Executor, mut done: impl FnMut(&Executor, u64) -> bool) -> Result<(), Violation> {
+    for step in 0..STEPS_MAX {
+        if done(executor, step) {
+            return Ok(());
+        }
+        if !executor.step() {
+            return verdict(&executor.world.borrow());
+        }
+    }
+    Err(Violation { invariant: Invariant::Rest, what: "the processes do not come to rest".to_owned() })
+}
+
+fn verdict(world: &World) -> Result<(), Violation> {
+    world.audit.first_broken().cloned().map_or(Ok(()), Err)
+}
+
+/// I2: what was acknowledged is searchable.
+fn check_owed(world: &mut World) {
+    let lost = world.audit.owed(world.now).find(|face| !world.matches(*face));
+    if let Some(face) = lost {
+        world.audit.broken(Invariant::I2, format!("{face} was acknowledged and is not searchable"));
+    }
+}
+
+/// Whether something that was so at `since` should have gone by now.
+fn overdue(world: &World, since: UnixMillis) -> bool {
+    world.now.since(since) >= GONE_AFTER
+}
+
+/// Points are those that the records should have; nothing is left of what is erased.
+fn check_points(world: &mut World) {
+    let mut broken = Vec::new();
+    for point in world.index.points() {
+        let record = world.blobs.record(point.face.image()).map(|(record, _)| record);
+        let face = record.as_ref().and_then(|record| record.face(point.face.number()?));
+        match &point.body {
+            PointBody::Live(_) if face.and_then(|face| face.live()).is_none() => {
+                broken.push((Invariant::I3, format!("{} has a live point and no live face", point.face)));
+            }
+            PointBody::Erased { erased_at } if overdue(world, *erased_at) => {
+                broken.push((Invariant::I9, format!("the mark of {} is left", point.face)));
+            }
+            _ => {}
+        }
+    }
+    report(world, broken);
+}
+
+fn check_records(world: &mut World) {
+    let mut broken = Vec::new();
+    for record in world.blobs.records() {
+        let image = record.origin.image;
+        for (face, _) in record.live_faces(world.now) {
+            let id = record.face_id(face.number);
+            if !world.matches(id) {
+                broken.push((Invariant::I2, format!("{id} is live and not searchable")));
+            }
+        }
+        if record.is_husk_to_remove(world.now) && overdue(world, record.changed_at) {
+            broken.push((Invariant::I9, format!("the husk of {image} is left")));
+        }
+        if keeps_expired(world, &record) {
+            broken.push((Invariant::I9, format!("the record of {image} keeps an expired template")));
+        }
+        let live = record.faces.iter().any(|face| face.live().is_some());
+        if live != (record.state == State::Enrolled) || live != record.photo.is_some() {
+            broken.push((Invariant::I4, format!("the record of {image} contradicts itself")));
+        }
+    }
+    report(world, broken);
+}
+
+fn keeps_expired(world: &World, record: &Record) -> bool {
+    let expiries = record.faces.iter().filter_map(|face| face.live()).filter_map(|live| live.expires_at);
+    expiries.into_iter().any(|at| overdue(world, at))
+}
+
+fn check_photos(world: &mut World) {
+    let mut broken = Vec::new();
+    for photo in world.blobs.photos() {
+        let record = world.blobs.record(photo.image).map(|(record, _)| record);
+        let named = record.is_some_and(|record| record.photo.as_ref() == Some(&photo.key));
+        if !named && overdue(world, photo.put_at) {
+            broken.push((Invariant::I9, format!("a photo of {} is left that no record names", photo.image)));
+        }
+    }
+    report(world, broken);
+}
+
+fn report(world: &mut World, broken: Vec<(Invariant, String)>) {
+    for (invariant, what) in broken {
+        world.audit.broken(invariant, what);
+    }
+}

@@ -1,0 +1,68 @@
+//! The model has teeth: whichever rule is broken, the auditor finds it.
+
+use crate::audit::Invariant::{self, I2, I3, I4, I5, I9, Photo};
+use crate::rules::Rule;
+use crate::scenario;
+
+/// Rules that are broken together, and the invariants that suffer for it.
+type Broken = (&'static [Rule], &'static [Invariant]);
+
+const SEEDS: u64 = 4_000;
+
+fn check(broken: &[Broken]) {
+    for (rules, invariants) in broken {
+        for invariant in *invariants {
+            let finds = |seed: &u64| {
+                scenario::run(*seed, rules).is_err_and(|failure| failure.violation.invariant == *invariant)
+            };
+            let found = (0..SEEDS).find(finds);
+            assert!(found.is_some(), "no run without {rules:?} broke {invariant:?}");
+            println!("without {rules:?}: {invariant:?} at seed {found:?}");
+        }
+    }
+}
+
+#[test]
+fn every_rule_of_indexing_is_needed() {
+    check(&[
+        (&[Rule::VersionCondition], &[I5]),
+        (&[Rule::ErasedPointsStay], &[I3, I5]),
+        (&[Rule::IndexingFreshness], &[I5]),
+        (&[Rule::FlushBeforeCommit], &[I2, I3]),
+        (&[Rule::RestartAtCommit], &[I2, I3]),
+        (&[Rule::SearchesWait], &[I3]),
+        (&[Rule::SearchesHideExpired], &[I3]),
+        (&[Rule::ChangesCarryVersions], &[I3, I9]),
+    ]);
+}
+
+#[test]
+fn every_rule_of_ingestion_is_needed() {
+    check(&[
+        (&[Rule::RequestMemory], &[I3]),
+        (&[Rule::AttemptDeadline], &[I3, I4]),
+        (&[Rule::EnrolmentAppendsAgain], &[I2]),
+        (&[Rule::DeletionProjectsAgain], &[I3]),
+        (&[Rule::DeletionProjects], &[I3]),
+        (&[Rule::DeletionAppends], &[I3]),
+        (&[Rule::CompareAndSwap], &[I3, I4]),
+        (&[Rule::ConflictIsLookedAt], &[I2]),
+        (&[Rule::RecordFreshness], &[I3]),
+        // The deadline alone keeps photos young.
+        (&[Rule::AttemptDeadline, Rule::PhotoFreshness], &[Photo]),
+        (&[Rule::PhotoKeysUnique], &[Photo]),
+        (&[Rule::OnlyNamedPhotosGo], &[Photo]),
+    ]);
+}
+
+#[test]
+fn every_rule_of_the_ledger_is_needed() {
+    check(&[
+        (&[Rule::DerivableHusksStay], &[I3]),
+        (&[Rule::HusksStayADay], &[I3]),
+        (&[Rule::Reconciling], &[I2, I9]),
+        (&[Rule::Retention], &[I9]),
+        (&[Rule::PhotosAreSwept], &[I9]),
+        (&[Rule::YoungPhotosStay], &[Photo]),
+    ]);
+}

@@ -1,0 +1,209 @@
+//! What all processes share: the stores, time, chance, the auditor and the trace.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use vidimus_domain::codec::Stored;
+use vidimus_domain::point::{Point, PointBody};
+use vidimus_domain::record::{PhotoKey, Record};
+use vidimus_domain::{FaceId, ImageId, Part, UnixMillis};
+
+use crate::audit::{Auditor, Invariant};
+use crate::blobs::{Blobs, Put};
+use crate::executor::{Late, Task};
+use crate::index::{Index, PointWrite};
+use crate::log::Log;
+use crate::random::Random;
+use crate::rules::Rule;
+
+const TRACED: usize = 80;
+pub const BEGIN: UnixMillis = UnixMillis::new(1_760_000_000_000);
+
+/// How often what goes wrong, in a thousand effects or steps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A process dies.
+    pub crash: u64,
+    /// A call fails: without effect, after it, or the effect comes late.
+    pub error: u64,
+    /// A conditional put that won says that it lost.
+    pub won_but_conflict: u64,
+    /// A writer sleeps, where it is one that does.
+    pub sleep: u64,
+    /// The index loses power.
+    pub power_loss: u64,
+}
+
+pub struct World {
+    pub now: UnixMillis,
+    pub random: Random,
+    pub part: Part,
+    pub blobs: Blobs,
+    pub log: Log,
+    pub index: Index,
+    pub audit: Auditor,
+    pub faults: Faults,
+    pub broken: &'static [Rule],
+    pub known_faces: Vec<FaceId>,
+    pub spawned: Vec<Task>,
+    pub late: Vec<Late>,
+    pub counts: BTreeMap<&'static str, u64>,
+    trace: VecDeque<(UnixMillis, String)>,
+}
+
+/// Why a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The enrolment of that number.
+    Enrolment(u64),
+    Deletion,
+    Expiry,
+}
+
+impl World {
+    pub fn new(seed: u64, broken: &'static [Rule]) -> Self {
+        let mut random = Random::new(seed);
+        let part = Part {
+            tenant: vidimus_domain::TenantId::from_random(random.bytes()),
+            collection: vidimus_domain::CollectionUid::from_random(random.bytes()),
+        };
+        Self {
+            now: BEGIN,
+            random,
+            part,
+            blobs: Blobs::default(),
+            log: Log::default(),
+            index: Index::default(),
+            audit: Auditor::default(),
+            faults: Faults::default(),
+            broken,
+            known_faces: Vec::new(),
+            spawned: Vec::new(),
+            late: Vec::new(),
+            counts: BTreeMap::new(),
+            trace: VecDeque::new(),
+        }
+    }
+
+    pub fn keeps(&self, rule: Rule) -> bool {
+        !self.broken.contains(&rule)
+    }
+
+    /// Counts that something happened, so that a test can say what the model reaches.
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub fn note(&mut self, line: String) {
+        if self.trace.len() == TRACED {
+            self.trace.pop_front();
+        }
+        self.trace.push_back((self.now, line));
+    }
+
+    pub fn trace(&self) -> String {
+        let line = |(at, line): &(UnixMillis, String)| {
+            let since = at.since(BEGIN);
+            let seconds = since.as_secs();
+            let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+            let (seconds, millis) = (seconds % 60, since.subsec_millis());
+            format!("  {days}d {hours:02}:{minutes:02}:{seconds:02}.{millis:03} {line}\n")
+        };
+        self.trace.iter().map(line).collect()
+    }
+
+    pub fn put_record(&mut self, record: &Record, over: Option<u64>, cause: Cause) -> Put {
+        let before = self.blobs.record(record.origin.image).map(|(before, _)| before);
+        let put = self.blobs.put_record(record, over, self.keeps(Rule::CompareAndSwap));
+        if put == Put::Done {
+            self.check_photo(record);
+            self.audit.record_written(before.as_ref(), record, cause);
+            if self.random.chance(self.faults.won_but_conflict) {
+                self.count("a put that won said that it lost");
+                return Put::Conflict;
+            }
+        }
+        put
+    }
+
+    fn check_photo(&mut self, record: &Record) {
+        let image = record.origin.image;
+        let gone = record.photo.as_ref().filter(|key| !self.blobs.has_photo(&self.part, image, key));
+        if let Some(key) = gone {
+            let what = format!("the record of {image} names photo {} that is not there", key.nonce);
+            self.audit.broken(Invariant::Photo, what);
+        }
+    }
+
+    /// Removes a photo and looks whether the record still has its own.
+    pub fn remove_photo(&mut self, image: ImageId, key: &PhotoKey) {
+        self.blobs.remove_photo(&self.part, image, key);
+        if let Some((record, _)) = self.blobs.record(image) {
+            self.check_photo(&record);
+        }
+    }
+
+    /// Writes a point and has the auditor look at it.
+    pub fn write_point(&mut self, point: &Point) -> PointWrite {
+        let write = self.index.write(point, self.keeps(Rule::VersionCondition));
+        if let PointWrite::WentBack { had } = write {
+            let what = format!("{} went from version {} to {}", point.face, had.get(), point.version.get());
+            self.audit.broken(Invariant::I5, what);
+        }
+        if let PointBody::Live(live) = &point.body {
+            self.audit.live_point_written(point.face, live.expires_at);
+        }
+        write
+    }
+
+    /// Whether a search would find the face now.
+    pub fn matches(&self, face: FaceId) -> bool {
+        self.index.matches(face, self.now, self.keeps(Rule::SearchesHideExpired))
+    }
+
+    /// What the auditor watches all the time: nothing that is dead matches (I3).
+    pub fn watch(&mut self) {
+        if !self.index.is_ready() && self.keeps(Rule::SearchesWait) {
+            return;
+        }
+        let found = self.audit.dead_at(self.now).find(|(face, _)| self.matches(*face));
+        if let Some((face, why)) = found {
+            self.audit.broken(Invariant::I3, format!("{face} matches, though it {why}"));
+        }
+    }
+
+    pub fn lose_power(&mut self) {
+        self.index.lose_power(self.log.commits(), self.log.ends());
+        self.count("the index lost power");
+        self.note("the index loses power".to_owned());
+    }
+
+    /// The log is lost as a whole, where it has something to lose. One thing at a time: what the index has not flushed
+    /// is not lost with it, and no power is lost before everything is reconciled.
+    pub fn lose_log(&mut self) -> bool {
+        if self.log.is_consumed() || !self.index.is_ready() {
+            return false;
+        }
+        self.index.flush();
+        self.log.lose();
+        self.faults.power_loss = 0;
+        self.count("the log was lost");
+        self.note("the log is lost".to_owned());
+        true
+    }
+}
+
+/// A short name of an image for the trace.
+pub fn short(image: ImageId) -> String {
+    image.to_string()[..4].to_owned()
+}
+
+/// A record for the trace.
+pub fn told(record: &Record) -> String {
+    let faces = record.faces.iter().map(|face| {
+        let mark = if face.live().is_some() { "" } else { " erased" };
+        format!("{}@{}{mark}", face.number.get(), face.version.get() - BEGIN.get() as u64)
+    });
+    let faces = faces.collect::<Vec<_>>().join(", ");
+    let bytes = record.encode().len();
+    format!("{} {:?} [{faces}] ({bytes} bytes)", short(record.origin.image), record.state)
+}

@@ -1,0 +1,141 @@
+//! Cases about reading: scores, thresholds, expiry, listings.
+
+use vidimus_domain::point::{Gallery, Point, PointBody};
+use vidimus_domain::{FaceId, Template, UnixMillis};
+
+use super::{NOW, Subject, along, blend, erased, faces_of, listed, live, live_until, search, sorted};
+use crate::error::PortResult;
+use crate::face_index::{IndexSearch, ListedPoint, Listing};
+
+/// Scores are the cosines of the templates, best first, with what is shown of each face.
+pub async fn scores_are_exact_and_in_order(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let points: Vec<Point> = (0..300_usize)
+        .map(|nth| {
+            let spread = [(nth % 97, 0.9), ((7 * nth + 1) % 128, -0.4), (0, 0.003 * nth as f32)];
+            live(subject.face(), nth as u64, blend(&spread))
+        })
+        .collect();
+    subject.write(&gallery, &points).await?;
+    let probe = blend(&[(0, 0.5), (1, 0.3), (8, -0.2)]);
+    let mut expected: Vec<f32> = points.iter().filter_map(|point| cosine(&probe, point)).collect();
+    expected.sort_by(|left, right| right.total_cmp(left));
+
+    let hits = subject.index.search(IndexSearch { limit: 300, ..search(&gallery, &probe) }).await?;
+    assert_eq!((hits.candidates.len(), hits.gallery_faces), (300, 300));
+    for (candidate, cosine) in hits.candidates.iter().zip(&expected) {
+        assert!((candidate.cosine - cosine).abs() < 1e-5, "{} for {cosine}", candidate.cosine);
+    }
+    assert!(hits.candidates.is_sorted_by(|left, right| left.cosine >= right.cosine), "I6: best first");
+    for candidate in &hits.candidates {
+        let point = points.iter().find(|point| point.face == candidate.face);
+        let point = point.unwrap_or_else(|| unreachable!("a face of the part"));
+        let own = cosine(&probe, point).unwrap_or_default();
+        assert!((candidate.cosine - own).abs() < 1e-5, "the score is another face's");
+        assert_eq!(Some(&candidate.shown), listed(point).shown.as_ref());
+    }
+    Ok(())
+}
+
+fn cosine(probe: &Template, point: &Point) -> Option<f32> {
+    match &point.body {
+        PointBody::Live(live) => Some(probe.cosine(&live.template)),
+        PointBody::Erased { .. } => None,
+    }
+}
+
+/// The threshold is among what is found, the limit is kept, the face that is left out is not there (I6).
+pub async fn thresholds_and_limits_hold(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    // Cosines of exactly 1, 0.5 and 0 with the first axis.
+    let half = blend(&[(0, 0.5), (1, 0.5), (2, 0.5), (3, 0.5)]);
+    let faces = subject.faces(3);
+    let templates = [along(0), half, along(9)];
+    let points: Vec<Point> =
+        faces.iter().zip(templates).map(|(face, template)| live(*face, 1, template)).collect();
+    subject.write(&gallery, &points).await?;
+    let ask = |cosine_min: f32, limit: u32, without: Option<FaceId>| {
+        subject.index.search(IndexSearch { cosine_min, limit, without, ..search(&gallery, &along(0)) })
+    };
+    for (cosine_min, expected) in
+        [(-1.0, 3), (0.0, 3), (0.1, 2), (0.5, 2), (0.500_001, 1), (1.0, 1), (1.1, 0)]
+    {
+        assert_eq!(faces_of(&ask(cosine_min, 10, None).await?), faces[..expected], "I6: at {cosine_min}");
+    }
+    for limit in 0..5 {
+        let hits = ask(-1.0, limit, None).await?;
+        assert_eq!(faces_of(&hits), faces[..(limit as usize).min(3)], "I6: limit {limit}");
+        assert_eq!(hits.gallery_faces, 3);
+    }
+    assert_eq!(faces_of(&ask(0.5, 1, Some(faces[0])).await?), [faces[1]], "the limit is of the others");
+    assert_eq!(faces_of(&ask(-1.0, 10, Some(subject.face())).await?), faces);
+    Ok(())
+}
+
+/// At the time of its expiry a face matches no more, a millisecond before it does.
+pub async fn expiry_holds_to_the_millisecond(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let (face, forever) = (subject.face(), subject.face());
+    let expires_at = UnixMillis::new(NOW.get() + 1);
+    let mortal = live_until(face, 1, along(0), expires_at);
+    subject.write(&gallery, &[mortal.clone(), live(forever, 1, along(1))]).await?;
+    for (now, faces) in [(NOW, sorted(vec![face, forever])), (expires_at, vec![forever])] {
+        let hits = subject.index.search(IndexSearch { now, ..search(&gallery, &along(0)) }).await?;
+        assert_eq!(sorted(faces_of(&hits)), faces, "I3: search at {now}");
+        let page = subject.index.scroll(&gallery, Listing::LiveAt(now), None, 10).await?;
+        assert_eq!(page.iter().map(|point| point.face).collect::<Vec<_>>(), faces, "I3: listing at {now}");
+        assert_eq!(subject.index.count(&gallery, now).await?, faces.len() as u64, "I3: count at {now}");
+    }
+    let all = subject.index.scroll(&gallery, Listing::Everything, None, 10).await?;
+    assert_eq!(all.len(), 2, "expired points are there until they are removed");
+    assert_eq!(
+        subject.stored(&gallery, face).await?,
+        Some(mortal),
+        "with their expiry, for the caller to see"
+    );
+    Ok(())
+}
+
+/// Pages follow each other in the order of ids and miss nothing, with erased points and without.
+pub async fn listings_page_in_order(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let mut points: Vec<Point> = (0..50)
+        .map(|nth| match nth % 3 {
+            0 => erased(subject.face(), nth + 1),
+            _ => live(subject.face(), nth + 1, along(nth as usize)),
+        })
+        .collect();
+    subject.write(&gallery, &points).await?;
+    points.sort_by_key(|point| point.face);
+    let everything: Vec<ListedPoint> = points.iter().map(listed).collect();
+    let live: Vec<ListedPoint> =
+        everything.iter().filter(|point| point.erased_at.is_none()).cloned().collect();
+    for (listing, expected) in [(Listing::Everything, everything), (Listing::LiveAt(NOW), live)] {
+        for limit in [1, 7, expected.len(), 1_000] {
+            assert_eq!(walk(subject, &gallery, listing, limit).await?, expected, "pages of {limit}");
+        }
+    }
+    let last = FaceId::from_bytes(&[0xff; 16]).unwrap_or_else(|error| unreachable!("{error}"));
+    assert_eq!(subject.index.scroll(&gallery, Listing::Everything, Some(last), 10).await?, []);
+    assert_eq!(subject.index.scroll(&gallery, Listing::Everything, None, 0).await?, []);
+    Ok(())
+}
+
+async fn walk(
+    subject: &Subject,
+    gallery: &Gallery,
+    listing: Listing,
+    limit: usize,
+) -> PortResult<Vec<ListedPoint>> {
+    let mut walked: Vec<ListedPoint> = Vec::new();
+    loop {
+        let after = walked.last().map(|point| point.face);
+        let page = subject.index.scroll(gallery, listing, after, limit).await?;
+        let is_last = page.len() < limit;
+        assert!(page.len() <= limit);
+        walked.extend(page);
+        if is_last {
+            return Ok(walked);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The projection: what is searchable.
+
+use async_trait::async_trait;
+use vidimus_domain::point::{Gallery, Point, ShownFace};
+use vidimus_domain::{FaceId, Template, UnixMillis, Version};
+
+use crate::error::PortResult;
+
+/// A search of one gallery.
+#[derive(Clone, Debug)]
+pub struct IndexSearch {
+    /// Whose faces.
+    pub gallery: Gallery,
+    /// What is searched for.
+    pub probe: Template,
+    /// A face that is not to be among the candidates: the probe itself.
+    pub without: Option<FaceId>,
+    /// Candidates at most.
+    pub limit: u32,
+    /// Candidates have at least this cosine.
+    pub cosine_min: f32,
+    /// Faces that have expired by then do not match.
+    pub now: UnixMillis,
+}
+
+/// A candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its id.
+    pub face: FaceId,
+    /// Exact cosine of the full-precision templates.
+    pub cosine: f32,
+    /// What an answer shows of it.
+    pub shown: ShownFace,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hits {
+    /// Best first.
+    pub candidates: Vec<Candidate>,
+    /// Live faces that the gallery had, about.
+    pub gallery_faces: u64,
+}
+
+/// Which points a scroll lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// Those that are live and have not expired by then.
+    LiveAt(UnixMillis),
+    /// Erased ones too, and expired ones. Points come without their templates.
+    Everything,
+}
+
+/// A point that is to go, if it still is what was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoveIf {
+    /// The point.
+    pub face: FaceId,
+    /// It goes only where its version is this or less.
+    pub version_max: Version,
+}
+
+/// An entry of a scroll: a point without its template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedPoint {
+    /// Its id.
+    pub face: FaceId,
+    /// Its version.
+    pub version: Version,
+    /// When it was erased; none for a live point.
+    pub erased_at: Option<UnixMillis>,
+    /// What an answer shows of it; none for an erased point.
+    pub shown: Option<ShownFace>,
+}
+
+/// A searchable index of points. Calls for a placement that does not exist yet find nothing; writes make it.
+#[async_trait]
+pub trait FaceIndex: Send + Sync {
+    /// Writes points; on return they are what every later search sees. Each is written only where there is no such
+    /// point or an older version of it in the same part (I5); else it is left alone, without an error. All points of a
+    /// call MUST be of one dimension per placement.
+    async fn write(&self, gallery: &Gallery, points: &[Point]) -> PortResult<()>;
+
+    /// The points of these faces with their templates, in any order; those that are not there, or are of another part
+    /// (I1), are left out.
+    async fn get(&self, gallery: &Gallery, faces: &[FaceId]) -> PortResult<Vec<Point>>;
+
+    /// The candidates of a search, best first; none that is erased, expired, of another part, or under the threshold.
+    async fn search(&self, search: IndexSearch) -> PortResult<Hits>;
+
+    /// Up to `limit` points of the gallery after `after`, in the order of their ids. Fewer than `limit` means that
+    /// there are no more.
+    async fn scroll(
+        &self,
+        gallery: &Gallery,
+        listing: Listing,
+        after: Option<FaceId>,
+        limit: usize,
+    ) -> PortResult<Vec<ListedPoint>>;
+
+    /// How many points are live and not expired by `now`, exactly.
+    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64>;
+
+    /// Removes points for good, each on its condition.
+    async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()>;
+
+    /// Removes all points of the gallery, erased ones too.
+    async fn remove_part(&self, gallery: &Gallery) -> PortResult<()>;
+
+    /// Makes writes durable against power loss, and returns the time before which every write that had returned is so
+    /// (by the given clock reading, taken before the call). `kill -9` alone loses no write that returned.
+    async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis>;
+}

@@ -1,0 +1,42 @@
+//! A [`FaceEncoder`] with interference.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use vidimus_domain::Placement;
+
+use super::stage::{Interference, Moment, Stage};
+use crate::face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
+
+/// Decorates a [`FaceEncoder`].
+pub struct FaultyFaceEncoder {
+    inner: Arc<dyn FaceEncoder>,
+    interference: Arc<dyn Interference>,
+}
+
+impl FaultyFaceEncoder {
+    /// `inner`, with `interference` around its calls.
+    #[must_use]
+    pub fn new(inner: Arc<dyn FaceEncoder>, interference: Arc<dyn Interference>) -> Self {
+        Self { inner, interference }
+    }
+}
+
+#[async_trait]
+impl FaceEncoder for FaultyFaceEncoder {
+    fn placement(&self) -> &Placement {
+        self.inner.placement()
+    }
+
+    fn dimension(&self) -> usize {
+        self.inner.dimension()
+    }
+
+    async fn encode(&self, photo: Bytes) -> Result<EncodedPhoto, EncoderError> {
+        self.interference.at(Stage::Encode, Moment::Before).await?;
+        let encoded = self.inner.encode(photo).await?;
+        self.interference.at(Stage::Encode, Moment::After).await?;
+        Ok(encoded)
+    }
+}

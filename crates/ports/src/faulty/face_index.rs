@@ -1,0 +1,67 @@
+//! A [`FaceIndex`] with interference.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use vidimus_domain::point::{Gallery, Point};
+use vidimus_domain::{FaceId, UnixMillis};
+
+use super::stage::{Interference, Stage, around};
+use crate::error::PortResult;
+use crate::face_index::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf};
+
+/// Decorates a [`FaceIndex`].
+pub struct FaultyFaceIndex {
+    inner: Arc<dyn FaceIndex>,
+    interference: Arc<dyn Interference>,
+}
+
+impl FaultyFaceIndex {
+    /// `inner`, with `interference` around its calls.
+    #[must_use]
+    pub fn new(inner: Arc<dyn FaceIndex>, interference: Arc<dyn Interference>) -> Self {
+        Self { inner, interference }
+    }
+}
+
+#[async_trait]
+impl FaceIndex for FaultyFaceIndex {
+    async fn write(&self, gallery: &Gallery, points: &[Point]) -> PortResult<()> {
+        around(&*self.interference, Stage::IndexWrite, self.inner.write(gallery, points)).await
+    }
+
+    async fn get(&self, gallery: &Gallery, faces: &[FaceId]) -> PortResult<Vec<Point>> {
+        around(&*self.interference, Stage::IndexRead, self.inner.get(gallery, faces)).await
+    }
+
+    async fn search(&self, search: IndexSearch) -> PortResult<Hits> {
+        around(&*self.interference, Stage::IndexRead, self.inner.search(search)).await
+    }
+
+    async fn scroll(
+        &self,
+        gallery: &Gallery,
+        listing: Listing,
+        after: Option<FaceId>,
+        limit: usize,
+    ) -> PortResult<Vec<ListedPoint>> {
+        let scroll = self.inner.scroll(gallery, listing, after, limit);
+        around(&*self.interference, Stage::IndexRead, scroll).await
+    }
+
+    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64> {
+        around(&*self.interference, Stage::IndexRead, self.inner.count(gallery, now)).await
+    }
+
+    async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {
+        around(&*self.interference, Stage::IndexRemove, self.inner.remove(gallery, points)).await
+    }
+
+    async fn remove_part(&self, gallery: &Gallery) -> PortResult<()> {
+        around(&*self.interference, Stage::IndexRemove, self.inner.remove_part(gallery)).await
+    }
+
+    async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {
+        around(&*self.interference, Stage::IndexFlush, self.inner.flush(called_at)).await
+    }
+}

@@ -1,0 +1,198 @@
+//! An index in memory that scans.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody};
+use vidimus_domain::{FaceId, Part, Placement, Template, UnixMillis};
+
+use crate::error::{PortError, PortErrorKind, PortResult};
+use crate::face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf};
+
+/// A [`FaceIndex`] in memory: every search is an exact scan.
+#[derive(Default)]
+pub struct MemoryFaceIndex {
+    placements: Mutex<HashMap<Placement, Points>>,
+}
+
+#[derive(Default)]
+struct Points {
+    /// That of the first template; all others have it.
+    dimension: Option<usize>,
+    by_face: BTreeMap<FaceId, Stored>,
+}
+
+struct Stored {
+    part: Part,
+    point: Point,
+}
+
+impl Stored {
+    /// The point, where it can match at `now`.
+    fn live_at(&self, now: UnixMillis) -> Option<&LivePoint> {
+        match &self.point.body {
+            PointBody::Live(live) if live.expires_at > now => Some(live),
+            _ => None,
+        }
+    }
+
+    fn listed(&self) -> ListedPoint {
+        let Point { face, version, body } = &self.point;
+        let (erased_at, shown) = match body {
+            PointBody::Live(live) => (None, Some(live.shown.clone())),
+            PointBody::Erased { erased_at } => (Some(*erased_at), None),
+        };
+        ListedPoint { face: *face, version: *version, erased_at, shown }
+    }
+}
+
+impl Points {
+    /// Refuses a template of another dimension than the placement has, or is given herewith (I7).
+    fn check(&mut self, template: &Template) -> PortResult<()> {
+        if *self.dimension.get_or_insert(template.dimension()) == template.dimension() {
+            return Ok(());
+        }
+        let error = PortError::new(PortErrorKind::Invalid, "check dimension");
+        Err(error.because("the placement's templates have another dimension"))
+    }
+
+    fn of_part(&self, part: Part) -> impl Iterator<Item = &Stored> {
+        self.by_face.values().filter(move |stored| stored.part == part)
+    }
+}
+
+impl MemoryFaceIndex {
+    /// An empty index.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn placements(&self) -> MutexGuard<'_, HashMap<Placement, Points>> {
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `read` makes of the gallery's points, in the order of their ids.
+    fn read<T>(&self, gallery: &Gallery, read: impl FnOnce(&mut dyn Iterator<Item = &Stored>) -> T) -> T {
+        let placements = self.placements();
+        let points = placements.get(&gallery.placement);
+        read(&mut points.into_iter().flat_map(|points| points.of_part(gallery.part)))
+    }
+}
+
+#[async_trait]
+impl FaceIndex for MemoryFaceIndex {
+    async fn write(&self, gallery: &Gallery, points: &[Point]) -> PortResult<()> {
+        let mut placements = self.placements();
+        let stored = placements.entry(gallery.placement.clone()).or_default();
+        for point in points {
+            if let PointBody::Live(live) = &point.body {
+                stored.check(&live.template)?;
+            }
+        }
+        for point in points {
+            let part = gallery.part;
+            let stands = |present: &Stored| present.part != part || present.point.version >= point.version;
+            if !stored.by_face.get(&point.face).is_some_and(stands) {
+                stored.by_face.insert(point.face, Stored { part, point: point.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn get(&self, gallery: &Gallery, faces: &[FaceId]) -> PortResult<Vec<Point>> {
+        Ok(self.read(gallery, |points| {
+            let wanted = points.filter(|stored| faces.contains(&stored.point.face));
+            wanted.map(|stored| stored.point.clone()).collect()
+        }))
+    }
+
+    async fn search(&self, search: IndexSearch) -> PortResult<Hits> {
+        if let Some(points) = self.placements().get_mut(&search.gallery.placement) {
+            points.check(&search.probe)?;
+        }
+        let mut gallery_faces = 0;
+        let mut candidates: Vec<Candidate> = self.read(&search.gallery, |points| {
+            let live = points.filter_map(|stored| Some((stored.point.face, stored.live_at(search.now)?)));
+            let counted = live.inspect(|_| gallery_faces += 1);
+            let wanted = counted.filter(|(face, _)| Some(*face) != search.without);
+            let scored = wanted.map(|(face, live)| {
+                let cosine = live.template.cosine(&search.probe);
+                Candidate { face, cosine, shown: live.shown.clone() }
+            });
+            scored.filter(|candidate| candidate.cosine >= search.cosine_min).collect()
+        });
+        candidates.sort_by(|left, right| {
+            right.cosine.total_cmp(&left.cosine).then_with(|| left.face.cmp(&right.face))
+        });
+        candidates.truncate(search.limit as usize);
+        Ok(Hits { candidates, gallery_faces })
+    }
+
+    async fn scroll(
+        &self,
+        gallery: &Gallery,
+        listing: Listing,
+        after: Option<FaceId>,
+        limit: usize,
+    ) -> PortResult<Vec<ListedPoint>> {
+        let shows = |stored: &&Stored| match listing {
+            Listing::LiveAt(now) => stored.live_at(now).is_some(),
+            Listing::Everything => true,
+        };
+        Ok(self.read(gallery, |points| {
+            let later = points.filter(|stored| after.is_none_or(|after| stored.point.face > after));
+            later.filter(shows).take(limit).map(Stored::listed).collect()
+        }))
+    }
+
+    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64> {
+        Ok(self.read(gallery, |points| points.filter(|stored| stored.live_at(now).is_some()).count() as u64))
+    }
+
+    async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {
+        let mut placements = self.placements();
+        let Some(stored) = placements.get_mut(&gallery.placement) else { return Ok(()) };
+        for remove in points {
+            let goes = |present: &Stored| {
+                present.part == gallery.part && present.point.version <= remove.version_max
+            };
+            if stored.by_face.get(&remove.face).is_some_and(goes) {
+                stored.by_face.remove(&remove.face);
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_part(&self, gallery: &Gallery) -> PortResult<()> {
+        if let Some(stored) = self.placements().get_mut(&gallery.placement) {
+            stored.by_face.retain(|_, present| present.part != gallery.part);
+        }
+        Ok(())
+    }
+
+    async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {
+        Ok(called_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::conformance::face_index::{Subject, conforms};
+    use crate::random::SeededRandom;
+
+    #[tokio::test]
+    async fn conformity() {
+        let subject = Subject {
+            index: Arc::new(MemoryFaceIndex::new()),
+            random: Box::new(SeededRandom::new(1)),
+            placement: "model".parse().unwrap(),
+            absent: "absent".parse().unwrap(),
+        };
+        conforms(&subject).await.unwrap();
+    }
+}

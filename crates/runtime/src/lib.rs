@@ -1,0 +1,13 @@
+//! What every role needs besides its ports: the error tables, the catalog, the record store, shutdown, telemetry.
+
+pub mod audit;
+pub mod backlog;
+pub mod catalog;
+pub mod changes;
+pub mod errors;
+pub mod invariants;
+pub mod models;
+pub mod records;
+pub mod requests;
+pub mod shutdown;
+pub mod telemetry;

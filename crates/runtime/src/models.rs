@@ -1,0 +1,15 @@
+//! What the service knows of its face model.
+
+use vidimus_domain::Placement;
+use vidimus_domain::score::Calibration;
+
+/// The face model that new collections are made with.
+#[derive(Clone, Debug)]
+pub struct FaceModels {
+    /// Its name, which names its index collection too.
+    pub placement: Placement,
+    /// Its version as clients see it: digits and dots.
+    pub face_model_version: String,
+    /// What its scores mean.
+    pub calibration: Calibration,
+}
