@@ -1,0 +1,78 @@
+//! Conditions on points. Every one names the part: nothing is read or written without it (I1).
+
+use qdrant_edge::external::ordered_float::OrderedFloat;
+use qdrant_edge::{
+    Condition, FieldCondition, Filter, HasIdCondition, JsonPath, Match, PointId, Range, ValueVariants,
+};
+use uuid::Uuid;
+use vidimus_domain::{FaceId, Part, UnixMillis, Version};
+
+use crate::payload::field;
+
+/// Versions and times are compared as 64-bit floats, exact up to here.
+pub const NUMBER_MAX: u64 = 1 << 53;
+
+/// A face's point id.
+pub fn point_id(face: FaceId) -> PointId {
+    PointId::Uuid(Uuid::from_u128(face.as_u128()))
+}
+
+/// A payload field by its name.
+pub fn key(name: &str) -> JsonPath {
+    JsonPath { first_key: name.to_owned(), rest: Vec::new() }
+}
+
+/// Live points of the part, expired ones too.
+pub fn live(part: &Part) -> Filter {
+    all(vec![of(field::PART, part)])
+}
+
+/// Points of the part that are live and have not expired by `now`.
+pub fn live_at(part: &Part, now: UnixMillis) -> Filter {
+    let unexpired = Range { gt: Some(OrderedFloat(now.get() as f64)), ..nothing() };
+    all(vec![of(field::PART, part), range(field::EXPIRES_AT, unexpired)])
+}
+
+/// Every point of the part, live or erased.
+pub fn any(part: &Part) -> Filter {
+    Filter { should: Some(vec![of(field::PART, part), of(field::DEAD_PART, part)]), ..Filter::default() }
+}
+
+/// Points of the part that are older than `version`: what a write of that version may replace (I5).
+pub fn older(part: &Part, version: Version) -> Filter {
+    let older = Range { lt: Some(OrderedFloat(version.get() as f64)), ..nothing() };
+    Filter { must: Some(vec![range(field::VERSION, older)]), ..any(part) }
+}
+
+/// Those of `faces` that are points of the part and not newer than `version_max`.
+pub fn removable(part: &Part, faces: &[FaceId], version_max: Version) -> Filter {
+    let not_newer = Range { lte: Some(OrderedFloat(version_max.get() as f64)), ..nothing() };
+    Filter { must: Some(vec![among(faces), range(field::VERSION, not_newer)]), ..any(part) }
+}
+
+/// Leaves a face out.
+pub fn without(mut filter: Filter, face: FaceId) -> Filter {
+    filter.must_not = Some(vec![among(&[face])]);
+    filter
+}
+
+fn all(conditions: Vec<Condition>) -> Filter {
+    Filter { must: Some(conditions), ..Filter::default() }
+}
+
+fn of(name: &str, part: &Part) -> Condition {
+    let value = Match::new_value(ValueVariants::String(part.to_string()));
+    Condition::Field(FieldCondition::new_match(key(name), value))
+}
+
+fn range(name: &str, range: Range<OrderedFloat<f64>>) -> Condition {
+    Condition::Field(FieldCondition::new_range(key(name), range))
+}
+
+const fn nothing() -> Range<OrderedFloat<f64>> {
+    Range { lt: None, gt: None, gte: None, lte: None }
+}
+
+fn among(faces: &[FaceId]) -> Condition {
+    Condition::HasId(faces.iter().map(|face| point_id(*face)).collect::<HasIdCondition>())
+}

@@ -1,0 +1,226 @@
+//! Reading points. Blocking.
+
+use std::collections::HashMap;
+
+use qdrant_edge::{
+    CountRequest, Filter, NamedQuery, Payload, PointId, QuantizationSearchParams, QueryEnum, QueryRequest,
+    Record, RetrieveRequest, ScoringQuery, ScrollRequest, SearchParams, VectorInternal, VectorStructInternal,
+    WithPayloadInterface, WithVector,
+};
+use uuid::Uuid;
+use vidimus_domain::point::{LivePoint, Point, PointBody};
+use vidimus_domain::{FaceId, Part, Template, UnixMillis};
+use vidimus_ports::{Candidate, Hits, IndexSearch, ListedPoint, Listing};
+
+use crate::effort::SearchEffort;
+use crate::error::{EdgeError, EdgeResult};
+use crate::filter;
+use crate::payload::{self, Stored};
+use crate::shard::{Shard, VECTOR};
+
+/// Which points a listing is to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Those after this one.
+    pub after: Option<FaceId>,
+    /// So many at most.
+    pub limit: usize,
+}
+
+impl Shard {
+    /// The points of these faces that are the part's.
+    ///
+    /// # Errors
+    /// [`EdgeError::Payload`] where a point cannot be read; else where the engine fails.
+    pub fn get(&self, part: &Part, faces: &[FaceId]) -> EdgeResult<Vec<Point>> {
+        let request = RetrieveRequest {
+            point_ids: faces.iter().map(|face| filter::point_id(*face)).collect(),
+            with_payload: Some(WithPayloadInterface::Bool(true)),
+            with_vector: Some(WithVector::Bool(true)),
+        };
+        let mut points = Vec::with_capacity(faces.len());
+        for record in self.engine.retrieve(request)? {
+            let face = payload::face_id(record.id)?;
+            if let Some(stored) = payload::decode(part, record.id, record.payload)? {
+                points.push(point(face, stored, record.vector)?);
+            }
+        }
+        Ok(points)
+    }
+
+    /// Searches with the given effort, or with that of the part's size.
+    ///
+    /// The engine's own threshold leaves out what equals it, so it is not used. What an answer shows is read after the
+    /// scores are known, only of candidates, and a face that was erased between is left out.
+    ///
+    /// # Errors
+    /// [`EdgeError::Dimension`] where the probe has another; else where the engine fails.
+    pub fn search(&self, search: &IndexSearch, effort: Option<SearchEffort>) -> EdgeResult<Hits> {
+        let part = &search.gallery.part;
+        let Some(expected) = self.dimension() else {
+            return Ok(Hits { candidates: Vec::new(), gallery_faces: 0 });
+        };
+        let given = search.probe.dimension();
+        if given != expected {
+            return Err(EdgeError::Dimension { expected, given });
+        }
+        let gallery_faces = self.live_about(part)?;
+        if search.limit == 0 || gallery_faces == 0 {
+            return Ok(Hits { candidates: Vec::new(), gallery_faces });
+        }
+        let effort = effort.unwrap_or_else(|| SearchEffort::for_part(gallery_faces));
+        let mut scored = self.nearest(search, effort)?;
+        scored.retain(|(_, cosine)| *cosine >= search.cosine_min);
+        let candidates = self.candidates(search, scored)?;
+        Ok(Hits { candidates, gallery_faces })
+    }
+
+    /// Best first.
+    fn nearest(&self, search: &IndexSearch, effort: SearchEffort) -> EdgeResult<Vec<(PointId, f32)>> {
+        let mut filter = filter::live_at(&search.gallery.part, search.now);
+        if let Some(face) = search.without {
+            filter = filter::without(filter, face);
+        }
+        let probe = VectorInternal::Dense(search.probe.values().to_vec());
+        let mut request = QueryRequest::new(search.limit as usize);
+        request.query = Some(ScoringQuery::Vector(QueryEnum::Nearest(NamedQuery::new(probe, VECTOR))));
+        request.filter = Some(filter);
+        request.params = Some(params(effort));
+        let scored = self.engine.query(request)?;
+        Ok(scored.into_iter().map(|point| (point.id, point.score)).collect())
+    }
+
+    fn candidates(&self, search: &IndexSearch, scored: Vec<(PointId, f32)>) -> EdgeResult<Vec<Candidate>> {
+        let request = RetrieveRequest {
+            point_ids: scored.iter().map(|(id, _)| *id).collect(),
+            with_payload: Some(WithPayloadInterface::Bool(true)),
+            with_vector: Some(WithVector::Bool(false)),
+        };
+        let records = self.engine.retrieve(request)?;
+        let mut payloads: HashMap<PointId, Option<Payload>> =
+            records.into_iter().map(|record| (record.id, record.payload)).collect();
+        let mut candidates = Vec::with_capacity(scored.len());
+        for (id, cosine) in scored {
+            let Some(found) = payloads.remove(&id) else { continue };
+            match payload::decode(&search.gallery.part, id, found)? {
+                Some(Stored::Live { shown, expires_at, .. }) if expires_at > search.now => {
+                    candidates.push(Candidate { face: payload::face_id(id)?, cosine, shown });
+                }
+                _ => {}
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// Live faces of the part, expired ones too, as the tenant index counts them: a look-up in each segment, exact but for
+    /// what changed in segments that are just being optimised.
+    fn live_about(&self, part: &Part) -> EdgeResult<u64> {
+        let request = CountRequest { filter: Some(filter::live(part)), exact: false };
+        Ok(self.engine.count(request)? as u64)
+    }
+
+    /// Live faces that have not expired, one by one.
+    ///
+    /// # Errors
+    /// Where the engine fails.
+    pub fn count(&self, part: &Part, now: UnixMillis) -> EdgeResult<u64> {
+        let request = CountRequest { filter: Some(filter::live_at(part, now)), exact: true };
+        Ok(self.engine.count(request)? as u64)
+    }
+
+    /// A page of the part's points, by id. The engine orders UUIDs as numbers and begins *at* an id.
+    ///
+    /// # Errors
+    /// [`EdgeError::Payload`] where a point cannot be read; else where the engine fails.
+    pub fn scroll(&self, part: &Part, listing: Listing, page: Page) -> EdgeResult<Vec<ListedPoint>> {
+        let limit = page.limit;
+        let mut from = match page.after.map(|face| face.as_u128().checked_add(1)) {
+            None => None,
+            Some(Some(next)) => Some(PointId::Uuid(Uuid::from_u128(next))),
+            Some(None) => return Ok(Vec::new()),
+        };
+        let mut listed = Vec::new();
+        // A page is short where points changed while it was read: then it is filled from where it ended.
+        while listed.len() < limit {
+            let (records, next) = self.records(filter_of(part, listing), from, limit - listed.len())?;
+            for record in records {
+                listed.extend(listed_point(part, listing, record)?);
+            }
+            match next {
+                Some(_) => from = next,
+                None => break,
+            }
+        }
+        Ok(listed)
+    }
+
+    fn records(
+        &self,
+        filter: Filter,
+        from: Option<PointId>,
+        limit: usize,
+    ) -> EdgeResult<(Vec<Record>, Option<PointId>)> {
+        let request = ScrollRequest {
+            offset: from,
+            limit: Some(limit),
+            filter: Some(filter),
+            with_payload: Some(WithPayloadInterface::Bool(true)),
+            ..ScrollRequest::new()
+        };
+        Ok(self.engine.scroll(request)?)
+    }
+}
+
+fn params(effort: SearchEffort) -> SearchParams {
+    match effort {
+        SearchEffort::Exact => SearchParams { exact: true, ..SearchParams::default() },
+        SearchEffort::Graph { ef } => SearchParams {
+            hnsw_ef: Some(ef),
+            quantization: Some(QuantizationSearchParams {
+                ignore: false,
+                rescore: Some(true),
+                oversampling: Some(2.0),
+            }),
+            ..SearchParams::default()
+        },
+    }
+}
+
+fn filter_of(part: &Part, listing: Listing) -> Filter {
+    match listing {
+        Listing::LiveAt(now) => filter::live_at(part, now),
+        Listing::Everything => filter::any(part),
+    }
+}
+
+fn listed_point(part: &Part, listing: Listing, record: Record) -> EdgeResult<Option<ListedPoint>> {
+    let face = payload::face_id(record.id)?;
+    let listed = payload::decode(part, record.id, record.payload)?.map(|stored| stored.listed(face));
+    let is_wanted = |point: &ListedPoint| listing == Listing::Everything || point.erased_at.is_none();
+    Ok(listed.filter(is_wanted))
+}
+
+fn point(face: FaceId, stored: Stored, vector: Option<VectorStructInternal>) -> EdgeResult<Point> {
+    match stored {
+        Stored::Erased { version, erased_at } => {
+            Ok(Point { face, version, body: PointBody::Erased { erased_at } })
+        }
+        Stored::Live { version, enrolled_at, expires_at, shown } => {
+            let template = template(face, vector)?;
+            let body = PointBody::Live(LivePoint { template, enrolled_at, expires_at, shown });
+            Ok(Point { face, version, body })
+        }
+    }
+}
+
+fn template(face: FaceId, vector: Option<VectorStructInternal>) -> EdgeResult<Template> {
+    let dense = match vector {
+        Some(VectorStructInternal::Named(mut named)) => match named.remove(VECTOR) {
+            Some(VectorInternal::Dense(values)) => Template::stored(values).ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    let reason = "it is live and has no template".to_owned();
+    dense.ok_or_else(|| EdgeError::Payload { point: face.to_string(), reason })
+}

@@ -1,0 +1,262 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+use vidimus_domain::ImageId;
+use vidimus_ports::conformance;
+use vidimus_ports::conformance::blob_store::fresh_part;
+use vidimus_ports::{SeededRandom, SystemRandom};
+
+use super::*;
+use crate::simulated::SimulatedDisk;
+
+fn open(root: &Path) -> FileBlobStore {
+    FileBlobStore::open(Directory::open(root).unwrap(), 0, Arc::new(SystemRandom)).unwrap()
+}
+
+fn open_simulated(disk: &SimulatedDisk) -> Result<Store, OpenError> {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let directory = Directory::on_disk("/", shared.clone())?;
+    let space = Space::new(shared, "/".into(), 1000).always_read();
+    Store::open(directory, space, Arc::new(SeededRandom::new(1)))
+}
+
+fn record_key(image: u8) -> BlobKey {
+    let part = fresh_part(&SeededRandom::new(9));
+    BlobKey::record(&part, ImageId::from_random([image; 16]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    conformance::blob_store::conforms(store, &SeededRandom::new(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn objects_are_there_after_reopening_and_leftovers_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let key = record_key(1);
+    let etag = store.put(&key, Bytes::from_static(b"content"), PutCondition::IfAbsent).await.unwrap();
+    drop(store);
+    std::fs::write(folder.path().join("tmp/left"), "half").unwrap();
+    let store = open(folder.path());
+    assert_eq!(store.get(&key).await.unwrap().unwrap().etag, etag);
+    assert_eq!(std::fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+    store.put(&key, Bytes::from_static(b"more"), PutCondition::IfMatch(etag)).await.unwrap();
+}
+
+#[tokio::test]
+async fn damage_is_told_and_never_taken_for_absence() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let key = record_key(1);
+    let etag = store.put(&key, Bytes::from_static(b"content"), PutCondition::IfAbsent).await.unwrap();
+    let path = object_path(&folder.path().join("objects"), &key);
+    let sound = std::fs::read(&path).unwrap();
+    for damaged in
+        [&sound[..sound.len() - 1], &sound[..20], b"", b"something else that is longer than a header"]
+    {
+        std::fs::write(&path, damaged).unwrap();
+        let error = store.get(&key).await.unwrap_err();
+        assert_eq!(error.kind(), PortErrorKind::Corrupt);
+        assert!(error.to_string().contains(key.as_str()), "{error}");
+        let over = store.put(&key, Bytes::new(), PutCondition::IfAbsent).await.unwrap_err();
+        assert_eq!(over.kind(), PortErrorKind::Conflict);
+    }
+    std::fs::write(&path, sound).unwrap();
+    assert_eq!(store.get(&key).await.unwrap().unwrap().etag, etag);
+}
+
+#[tokio::test]
+async fn deleting_the_last_object_removes_its_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let keys: Vec<_> = (0..4).map(record_key).collect();
+    for _round in 0..2 {
+        for key in &keys {
+            store.put(key, Bytes::new(), PutCondition::IfAbsent).await.unwrap();
+        }
+        for key in &keys {
+            store.delete(key).await.unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path().join("objects")).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn puts_and_deletions_in_the_same_folders_do_not_disturb_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..8_u8 {
+        let store = store.clone();
+        writers.spawn(async move {
+            // All ids begin alike, so all lie in one fan-out folder, which comes and goes.
+            let key = BlobKey::listed(&format!("shared/folder/aa-{writer}")).unwrap();
+            for _ in 0..40 {
+                store.put(&key, Bytes::from(vec![writer; 10]), PutCondition::IfAbsent).await.unwrap();
+                assert_eq!(store.get(&key).await.unwrap().unwrap().bytes, vec![writer; 10]);
+                store.delete(&key).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    assert_eq!(std::fs::read_dir(folder.path().join("objects")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_disk_refuses_new_objects_and_lets_deletions_go_on() {
+    let disk = SimulatedDisk::new(1);
+    let store = open_simulated(&disk).unwrap();
+    let etag = store.put(&record_key(1), &[1; 500], &PutCondition::IfAbsent).unwrap();
+    disk.set_free_bytes(1400);
+    let refused = store.put(&record_key(2), &[2; 500], &PutCondition::IfAbsent).unwrap_err();
+    assert_eq!(refused.kind(), PortErrorKind::Full);
+    assert!(store.get(&record_key(2)).unwrap().is_none());
+    let etag = store.put(&record_key(1), &[1; 400], &PutCondition::IfMatch(etag)).unwrap();
+    assert!(store.get(&record_key(1)).unwrap().is_some());
+    // Nothing is left at all.
+    disk.set_free_bytes(10);
+    let refused = store.put(&record_key(1), &[1; 300], &PutCondition::IfMatch(etag.clone())).unwrap_err();
+    assert_eq!(refused.kind(), PortErrorKind::Full);
+    assert_eq!(store.get(&record_key(1)).unwrap().unwrap().etag, etag, "what was there is there");
+    assert!(disk.is_empty(Path::new("/tmp")).unwrap(), "what could not be written is removed");
+    store.delete(&record_key(1)).unwrap();
+    assert!(store.get(&record_key(1)).unwrap().is_none());
+    disk.set_free_bytes(10_000);
+    store.put(&record_key(2), &[2; 500], &PutCondition::IfAbsent).unwrap();
+}
+
+/// What a script does to one of a few keys.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Put(u8),
+    Delete(u8),
+}
+
+fn script() -> impl Strategy<Value = Vec<Step>> {
+    let step = (0..4_u8, prop::bool::weighted(0.7))
+        .prop_map(|(key, puts)| if puts { Step::Put(key) } else { Step::Delete(key) });
+    prop::collection::vec(step, 1..10)
+}
+
+/// Content by key, as far as it was acknowledged, and the step that was not.
+#[derive(Default)]
+struct Acknowledged {
+    content: BTreeMap<u8, u8>,
+    interrupted: Option<(u8, Option<u8>)>,
+}
+
+/// Runs the script until it ends or the power fails.
+fn run(store: &Store, script: &[Step]) -> Acknowledged {
+    let mut acknowledged = Acknowledged::default();
+    for (number, step) in (1..).zip(script) {
+        let (key, content) = match step {
+            Step::Put(key) => (*key, Some(number)),
+            Step::Delete(key) => (*key, None),
+        };
+        acknowledged.interrupted = Some((key, content));
+        if take_step(store, key, content).is_err() {
+            return acknowledged;
+        }
+        acknowledged.content.remove(&key);
+        acknowledged.content.extend(content.map(|content| (key, content)));
+    }
+    acknowledged.interrupted = None;
+    acknowledged
+}
+
+fn take_step(store: &Store, key: u8, content: Option<u8>) -> PortResult<()> {
+    let key = record_key(key);
+    let Some(content) = content else { return store.delete(&key) };
+    let present = store.get(&key)?;
+    let condition = present.map_or(PutCondition::IfAbsent, |blob| PutCondition::IfMatch(blob.etag));
+    store.put(&key, &[content; 100], &condition).map(|_| ())
+}
+
+/// What each key holds after opening anew: objects of one write each, or none.
+fn contents(disk: &SimulatedDisk) -> Vec<Option<u8>> {
+    let store = open_simulated(disk).unwrap();
+    let content = |key| {
+        let blob = store.get(&record_key(key)).unwrap()?;
+        assert!(blob.bytes.len() == 100 && blob.bytes.iter().all(|byte| *byte == blob.bytes[0]));
+        Some(blob.bytes[0])
+    };
+    (0..4).map(content).collect()
+}
+
+#[test]
+fn an_interrupted_opening_is_taken_up_again() {
+    for calls in 0.. {
+        let disk = SimulatedDisk::new(calls);
+        disk.fail_after(calls);
+        let opened = open_simulated(&disk).is_ok();
+        for after in [disk.after_kill(), disk.after_power_loss()] {
+            open_simulated(&after).unwrap();
+        }
+        if opened {
+            assert!(calls > 5);
+            break;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// After a power loss at any call every acknowledged step is there, and the interrupted one whole or not at all.
+    #[test]
+    fn power_losses_undo_nothing_that_was_acknowledged(script in script(), seed: u64) {
+        for calls in 0.. {
+            let disk = SimulatedDisk::new(seed.wrapping_add(calls));
+            let store = open_simulated(&disk).unwrap();
+            disk.fail_after(calls);
+            let acknowledged = run(&store, &script);
+            let after = contents(&disk.after_power_loss());
+            for (key, found) in (0..).zip(&after) {
+                let expected = acknowledged.content.get(&key).copied();
+                let also = acknowledged.interrupted.filter(|(other, _)| *other == key);
+                prop_assert!(*found == expected || also.is_some_and(|(_, content)| *found == content),
+                    "key {key} after {calls} calls: {found:?}, acknowledged {expected:?}, interrupted {also:?}");
+            }
+            // Had only the process been killed: what the next one finds stays, though the power goes then.
+            let killed = disk.after_kill();
+            prop_assert_eq!(contents(&killed), contents(&killed.after_power_loss()));
+            if acknowledged.interrupted.is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Listings of any keys are in order and complete, from any key on and in pages of any length.
+    #[test]
+    fn listings_are_in_order_whatever_the_keys(
+        names in prop::collection::btree_set("[0-9a-c]{1,3}(-[0-9a-b]{0,2})?(/[0-9a-cz.]{1,3}){0,2}", 1..30),
+        after in "[0-9a-c]{1,3}",
+        limit in 1..8_usize,
+    ) {
+        let store = open_simulated(&SimulatedDisk::new(1)).unwrap();
+        let part = fresh_part(&SeededRandom::new(9));
+        let prefix = BlobPrefix::records(&part);
+        let key = |name: &str| BlobKey::listed(&format!("{}{name}", prefix.as_str()));
+        let mut keys: Vec<BlobKey> = names.iter().filter_map(|name| key(name).ok()).collect();
+        keys.sort();
+        for key in &keys {
+            store.put(key, b"x", &PutCondition::IfAbsent).unwrap();
+        }
+        let after = key(&after).unwrap();
+        keys.retain(|key| *key > after);
+        let mut listed: Vec<BlobKey> = Vec::new();
+        loop {
+            let page = store.list(&prefix, Some(listed.last().unwrap_or(&after)), limit).unwrap();
+            let ends = page.len() < limit;
+            listed.extend(page.into_iter().map(|entry| entry.key));
+            if ends {
+                break;
+            }
+        }
+        prop_assert_eq!(listed, keys);
+    }
+}
