@@ -1,0 +1,40 @@
+//! `vidimus serve` with its ports wrapped as the environment says; see the crate.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use vidimus::adapters::Adapters;
+use vidimus::cli::{Cli, Command};
+use vidimus::config::Config;
+use vidimus::serve::serve;
+use vidimus_runtime::telemetry;
+use vidimus_testkit::snapshots::{SNAPSHOT, Snapshots};
+use vidimus_testkit::strike;
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let Command::Serve(arguments) = cli.command else {
+        anyhow::bail!("only `serve` is under test; the other commands are `vidimus`");
+    };
+    let config = Config::load(&cli.settings)?.with_serve(&arguments);
+    config.check()?;
+    telemetry::begin(&config.logs.filter, config.logs.format)?;
+    let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
+    let index = config.places()?.index;
+    runtime.block_on(serve(config, arguments.ready_file, |adapters| wrap(adapters, index)))
+}
+
+fn wrap(adapters: Adapters, index_directory: PathBuf) -> anyhow::Result<Adapters> {
+    let variable = |name: &str| env::var(name).ok();
+    let adapters = match variable(SNAPSHOT) {
+        Some(copy) => {
+            let index = Snapshots::new(Arc::clone(&adapters.index), index_directory, PathBuf::from(copy));
+            Adapters { index: Arc::new(index), ..adapters }
+        }
+        None => adapters,
+    };
+    strike::wrap(adapters, variable)
+}

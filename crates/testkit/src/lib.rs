@@ -1,0 +1,11 @@
+//! A service whose ports are wrapped, for tests that kill it and cut its power.
+//!
+//! `vidimus-under-test` is `vidimus serve` with two wrappers that the environment turns on:
+//!
+//! * [`strike`]: the process kills itself (SIGKILL) at a stage of the record's way, or notes the stage that it is at, so
+//!   that a test that kills it from outside knows what it struck;
+//! * [`snapshots`]: after every flush of the index its directory is copied, so that a test can put back what a power loss
+//!   would have left: everything that was flushed and nothing else.
+
+pub mod snapshots;
+pub mod strike;

@@ -1,0 +1,102 @@
+//! The embedding role: photos to faces with templates, over gRPC or in process.
+//!
+//! It answers what its [`FaceEncoder`] finds. It keeps nothing, so that it can run any number of times.
+
+mod metrics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use prometheus_client::registry::Registry;
+use tonic::{Request, Response, Status};
+use vidimus_domain::codec::detected_to_proto;
+use vidimus_domain::{ErrorCode, Failure};
+use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder};
+use vidimus_proto::v1;
+use vidimus_proto::v1::embedding_server::Embedding;
+use vidimus_runtime::errors::{failure_from_port, status_from_failure};
+
+use metrics::Metrics;
+
+/// When a caller that found the encoder busy may try again: about the time that its queue takes.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What embedding stands on.
+#[derive(Clone)]
+pub struct EmbeddingDeps {
+    /// Encodes photos.
+    pub encoder: Arc<dyn FaceEncoder>,
+}
+
+/// The role.
+pub struct EmbeddingRole {
+    deps: EmbeddingDeps,
+    metrics: Metrics,
+}
+
+impl EmbeddingRole {
+    /// A role that stands on `deps`.
+    #[must_use]
+    pub fn new(deps: EmbeddingDeps, registry: &mut Registry) -> Self {
+        Self { deps, metrics: Metrics::new(registry) }
+    }
+
+    async fn encode(&self, request: v1::EmbedRequest) -> Result<EncodedPhoto, Failure> {
+        let placement = self.deps.encoder.placement();
+        if request.placement != placement.as_str() {
+            let message = format!("this service runs the face model {placement}, not {}", request.placement);
+            return Err(Failure::new(ErrorCode::InvalidParameter, message));
+        }
+        self.deps.encoder.encode(request.photo).await.map_err(failure)
+    }
+}
+
+/// An encoder's error as the role answers it.
+fn failure(error: EncoderError) -> Failure {
+    let code = match error {
+        EncoderError::NotAPhoto(_) => ErrorCode::InvalidImageFormat,
+        EncoderError::TooManyPixels { .. } => ErrorCode::ImageTooLarge,
+        EncoderError::TooSmall { .. } => ErrorCode::InvalidParameter,
+        EncoderError::Busy => {
+            let message = error.to_string();
+            return Failure { code: ErrorCode::Throttled, message, retry_after: Some(BUSY_RETRY_AFTER) };
+        }
+        EncoderError::Failed(source) => return failure_from_port(source),
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// The answer: faces past `faces_max` (0: none) go without their templates.
+fn response(encoded: &EncodedPhoto, faces_max: u32) -> v1::EmbedResponse {
+    let with_templates = if faces_max == 0 { usize::MAX } else { faces_max as usize };
+    let faces = encoded
+        .faces
+        .iter()
+        .enumerate()
+        .map(|(index, face)| detected_to_proto(face, index < with_templates))
+        .collect();
+    v1::EmbedResponse { faces, width_px: encoded.width_px, height_px: encoded.height_px }
+}
+
+#[async_trait]
+impl Embedding for EmbeddingRole {
+    async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
+        let request = request.into_inner();
+        let faces_max = request.faces_max;
+        let call = self.metrics.begin();
+        match self.encode(request).await {
+            Ok(encoded) => {
+                call.encoded(encoded.faces.len());
+                Ok(Response::new(response(&encoded, faces_max)))
+            }
+            Err(failure) => {
+                call.failed(&failure);
+                Err(status_from_failure(&failure))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The gateway's limits.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vidimus_domain::limits::PHOTO_BYTES_MAX;
+
+/// Limits of one gateway process. The defaults suit a machine with 2 to 16 cores.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Requests that run at once; more are told to slow down.
+    pub requests_in_flight_max: usize,
+    /// Bytes of bodies that are held at once; what would pass it is told to slow down. A request takes up to about three
+    /// times its body.
+    pub bytes_in_flight_max: usize,
+    /// Connections that are open at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// How long a client may take to send a body.
+    #[serde(with = "humantime_serde")]
+    pub body_read_timeout: Duration,
+    /// How long a client may take to send a request's head, and a connection may idle.
+    #[serde(with = "humantime_serde")]
+    pub head_read_timeout: Duration,
+    /// How long a request may wait for the other roles.
+    #[serde(with = "humantime_serde")]
+    pub call_timeout: Duration,
+}
+
+/// Largest body: a photo of the largest size in base64, and room for the rest of the request.
+pub const BODY_BYTES_MAX: usize = PHOTO_BYTES_MAX.div_ceil(3) * 4 + 512 * 1024;
+/// Bytes of a refused body that are read and thrown away, so that the client reads the refusal and not a broken pipe.
+pub const DRAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest head of a request.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            requests_in_flight_max: 256,
+            bytes_in_flight_max: 256 * 1024 * 1024,
+            connections_max: 4096,
+            body_read_timeout: Duration::from_secs(30),
+            head_read_timeout: Duration::from_secs(30),
+            call_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// Checks the limits against each other.
+    ///
+    /// # Errors
+    /// A sentence that names the limit that is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        if self.requests_in_flight_max == 0 || self.connections_max == 0 {
+            return Err("requests_in_flight_max and connections_max must be at least 1".to_owned());
+        }
+        if self.bytes_in_flight_max < BODY_BYTES_MAX || self.bytes_in_flight_max > u32::MAX as usize {
+            let least = format!("one body ({BODY_BYTES_MAX})");
+            return Err(format!("bytes_in_flight_max must be at least {least} and at most {}", u32::MAX));
+        }
+        let waits = [self.body_read_timeout, self.head_read_timeout, self.call_timeout];
+        if waits.contains(&Duration::ZERO) {
+            return Err("body_read_timeout, head_read_timeout and call_timeout must not be zero".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_and_what_is_impossible_is_refused() {
+        let fine = GatewayConfig::default();
+        assert_eq!(fine.check(), Ok(()));
+        for wrong in [
+            GatewayConfig { requests_in_flight_max: 0, ..fine.clone() },
+            GatewayConfig { connections_max: 0, ..fine.clone() },
+            GatewayConfig { bytes_in_flight_max: BODY_BYTES_MAX - 1, ..fine.clone() },
+            GatewayConfig { bytes_in_flight_max: u32::MAX as usize + 1, ..fine.clone() },
+            GatewayConfig { call_timeout: Duration::ZERO, ..fine },
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_read_with_times_in_words() {
+        let read = serde_json::from_str::<GatewayConfig>(r#"{"call_timeout": "5s"}"#).unwrap();
+        assert_eq!(read.call_timeout, Duration::from_secs(5));
+        assert!(serde_json::from_str::<GatewayConfig>(r#"{"call_timeot": "5s"}"#).is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! The way of a request.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use futures::FutureExt;
+use http::request::Parts;
+use http::{Method, StatusCode};
+use prometheus_client::registry::Registry;
+use vidimus_domain::RequestId;
+use vidimus_domain::catalog::Secret;
+use vidimus_runtime::catalog::Access;
+
+use crate::admission::Admission;
+use crate::body::{self, HeldBody};
+use crate::config::GatewayConfig;
+use crate::error::{ApiError, ErrorType};
+use crate::metrics::Metrics;
+use crate::offload::offload;
+use crate::operation::{self, Answer, Row};
+use crate::response::response;
+use crate::services::{Context, GatewayDeps, Services};
+use crate::sigv4::{SignedRequest, UnsignedRequest, unrecognized_client};
+
+/// The operation's label where a request names none of ours.
+const NO_OPERATION: &str = "none";
+
+/// The gateway. Cloning it is cheap, and all clones are one.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: GatewayConfig,
+    services: Services,
+    admission: Admission,
+    metrics: Metrics,
+}
+
+/// What is known of a request for its line in the log.
+struct Note {
+    request_id: String,
+    operation: &'static str,
+    /// Whose request it is, once that is verified.
+    tenant: Option<Arc<Access>>,
+    body_bytes: usize,
+    began: Instant,
+}
+
+impl Gateway {
+    /// A gateway within `config`'s limits that answers with `deps`, and whose metrics are in `registry`.
+    #[must_use]
+    pub fn new(config: GatewayConfig, deps: GatewayDeps, registry: &mut Registry) -> Self {
+        let inner = Inner {
+            admission: Admission::new(&config),
+            services: Services::new(deps),
+            metrics: Metrics::new(registry),
+            config,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Answers every path: `POST /` is the API, all else an error in the API's own form.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(answer).with_state(self.clone())
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub fn config(&self) -> &GatewayConfig {
+        &self.inner.config
+    }
+}
+
+/// Answers one request. A panic on the way fails this request and no other.
+async fn answer(State(gateway): State<Gateway>, request: Request) -> Response {
+    let inner = gateway.inner;
+    let _in_flight = inner.metrics.began();
+    let mut note = Note {
+        request_id: uuid::Builder::from_random_bytes(inner.services.deps.random.bytes16())
+            .into_uuid()
+            .to_string(),
+        operation: NO_OPERATION,
+        tenant: None,
+        body_bytes: 0,
+        began: Instant::now(),
+    };
+    let outcome = AssertUnwindSafe(inner.process(request, &mut note)).catch_unwind().await;
+    let result = outcome.unwrap_or_else(|_| {
+        tracing::error!(request_id = note.request_id, operation = note.operation, "a handler panicked");
+        Err(ApiError::internal())
+    });
+    inner.note(&note, result.as_ref().err());
+    response(&note.request_id, result)
+}
+
+impl Inner {
+    async fn process(&self, request: Request, note: &mut Note) -> Result<Answer, ApiError> {
+        let (head, body) = request.into_parts();
+        let target =
+            head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let row = operation::find(target);
+        note.operation = row.map_or(NO_OPERATION, |row| row.name);
+        let (unsigned, access, body) = self.read(&head, body, row).await?;
+        note.body_bytes = body.bytes.len();
+        self.metrics.body_read(body.bytes.len());
+        let _permit = self.admission.request()?;
+        let signed = verify(unsigned, access.key.secret.clone(), body.bytes.clone()).await?;
+        note.tenant = Some(Arc::clone(&access));
+        let row = row.ok_or_else(|| operation::unknown(target))?;
+        let context = Context {
+            request_id: note.request_id.clone(),
+            access,
+            region: signed.region,
+            retry_id: retry_id(&head),
+        };
+        let HeldBody { bytes, room: _room } = body;
+        let answering = row.answer(&self.services, &context, bytes);
+        tokio::time::timeout(self.config.call_timeout, answering).await.unwrap_or_else(|_| Err(too_late()))
+    }
+
+    /// Reads the head, then the body. A body whose head is refused is thrown away, so that the client reads the refusal.
+    async fn read(
+        &self,
+        head: &Parts,
+        body: Body,
+        row: Option<&Row>,
+    ) -> Result<(UnsignedRequest, Arc<Access>, HeldBody), ApiError> {
+        let timeout = self.config.body_read_timeout;
+        let (unsigned, access) = match self.admit(head).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                body::drain(body, timeout).await;
+                return Err(refusal);
+            }
+        };
+        let held =
+            body::read(body, &self.admission, timeout).await.map_err(|error| match error.error_type {
+                ErrorType::RequestEntityTooLarge if row.is_some_and(Row::takes_photo) => {
+                    ApiError::image_too_large()
+                }
+                _ => error,
+            })?;
+        Ok((unsigned, access, held))
+    }
+
+    /// What the head alone decides: the path, the form of the signature, and whether there is such a key.
+    async fn admit(&self, head: &Parts) -> Result<(UnsignedRequest, Arc<Access>), ApiError> {
+        if head.uri.path() != "/" || head.method != Method::POST {
+            return Err(ApiError::new(ErrorType::UnknownOperation, "Requests are POST /."));
+        }
+        let deps = &self.services.deps;
+        let unsigned = UnsignedRequest::read(head, deps.clock.now())?;
+        let access = deps.catalog.access_key(unsigned.access_key_id()).await?;
+        let enabled = access.filter(|access| access.is_enabled());
+        Ok((unsigned, enabled.ok_or_else(unrecognized_client)?))
+    }
+
+    /// Counts a request and writes its line in the log.
+    fn note(&self, note: &Note, error: Option<&ApiError>) {
+        let took = note.began.elapsed();
+        let (outcome, status) = error.map_or(("ok", StatusCode::OK), |error| error.error_type.on_the_wire());
+        self.metrics.answered(note.operation, outcome, took);
+        let tenant = note.tenant.as_ref().map(|access| access.tenant.id.to_string());
+        tracing::info!(
+            request_id = note.request_id,
+            operation = note.operation,
+            outcome,
+            status = status.as_u16(),
+            tenant,
+            body_bytes = note.body_bytes,
+            took_ms = took.as_millis() as u64,
+            "request"
+        );
+    }
+}
+
+async fn verify(unsigned: UnsignedRequest, secret: Secret, body: Bytes) -> Result<SignedRequest, ApiError> {
+    offload(body.len(), move || unsigned.verify(&secret, &body)).await?
+}
+
+/// What the client's SDK keeps across its retries. It only ever makes two requests one, so it need not be signed.
+fn retry_id(head: &Parts) -> String {
+    let sent = head.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
+    let valid = sent.and_then(|text| text.parse::<RequestId>().ok());
+    valid.map(|id| id.to_string()).unwrap_or_default()
+}
+
+fn too_late() -> ApiError {
+    let error = ApiError::new(ErrorType::ServiceUnavailable, "Service Unavailable: it took too long.");
+    ApiError { retry_after: Some(Duration::from_secs(1)), ..error }
+}

@@ -1,0 +1,10 @@
+//! The gateway's router against fake roles: what clients send and get, and what the roles are asked.
+
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+mod collections;
+mod door;
+mod faces;
+mod fakes;
+mod house;
+mod network;

@@ -1,0 +1,200 @@
+//! The consumer of the changes: the safety net that projects whatever a call did not.
+//!
+//! It has no dead letters: what cannot be projected is tried again, with a growing pause, and counted. It commits only
+//! what a flush of the index has covered, so that a power loss cannot lose a projection that was committed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use vidimus_domain::UnixMillis;
+use vidimus_domain::codec::Stored;
+use vidimus_domain::event::Change;
+use vidimus_ports::{LogRecord, PortError, PortErrorKind, PortResult, Position, Subscription, Topic};
+use vidimus_runtime::backlog::uncommitted;
+use vidimus_runtime::shutdown::Shutdown;
+
+use crate::metrics::Metrics;
+use crate::projector::Projector;
+use crate::{IndexingConfig, IndexingDeps};
+
+/// The consumer group.
+const GROUP: &str = "indexing";
+/// How long one wait for changes lasts at most.
+const WAIT: Duration = Duration::from_millis(200);
+/// The pauses between tries grow from the first to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LAST: Duration = Duration::from_secs(10);
+
+pub(crate) struct Consumer {
+    pub(crate) config: IndexingConfig,
+    pub(crate) deps: IndexingDeps,
+    pub(crate) projector: Arc<Projector>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) caught_up: watch::Sender<bool>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// How far the consumer is.
+struct Progress {
+    /// Where the log ended at the start, by partition.
+    ends_at_start: BTreeMap<u32, u64>,
+    /// Of each partition, oldest first, what is projected but not committed.
+    uncommitted: BTreeMap<u32, VecDeque<Stretch>>,
+    flushed_at: UnixMillis,
+}
+
+/// A stretch of one partition that was projected within about a second.
+struct Stretch {
+    next_offset: u64,
+    began_at: UnixMillis,
+    projected_at: UnixMillis,
+}
+
+/// What is projected later begins another stretch: so a steady stream has something to commit at any time.
+const STRETCH: Duration = Duration::from_secs(1);
+
+impl Consumer {
+    /// Runs until shutdown; begins anew, at its commit, after any failure of the log.
+    pub(crate) async fn run(self) {
+        let mut pause = PAUSE_FIRST;
+        while !self.shutdown.has_begun() {
+            match self.consume(&mut pause).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%error, "consuming changes failed; it begins again at its commit");
+                    self.pause(&mut pause).await;
+                }
+            }
+        }
+    }
+
+    async fn consume(&self, pause: &mut Duration) -> PortResult<()> {
+        let mut subscription = self.deps.log.subscribe(Topic::Changes, GROUP).await?;
+        let mut progress = self.begin().await?;
+        while !self.shutdown.has_begun() {
+            let records = self.next(&mut *subscription).await?;
+            if !records.is_empty() {
+                self.project_until_done(&records).await?;
+                progress.projected(&records, self.deps.clock.now());
+                self.metrics.changes.inc_by(records.len() as u64);
+            }
+            *pause = PAUSE_FIRST;
+            self.say_when_caught_up(&mut progress);
+            if self.deps.clock.now().since(progress.flushed_at) >= self.config.flush_interval {
+                self.flush_and_commit(&mut *subscription, &mut progress).await?;
+            }
+        }
+        self.flush_and_commit(&mut *subscription, &mut progress).await
+    }
+
+    /// Waits for changes; returns early, with none, when shutdown begins.
+    async fn next(&self, subscription: &mut dyn Subscription) -> PortResult<Vec<LogRecord>> {
+        tokio::select! {
+            records = subscription.next(self.config.batch_changes_max, WAIT) => records,
+            () = self.shutdown.begun() => Ok(Vec::new()),
+        }
+    }
+
+    async fn begin(&self) -> PortResult<Progress> {
+        let state = self.deps.log.state(Topic::Changes).await?;
+        let committed = self.deps.log.committed(Topic::Changes, GROUP).await?;
+        let mut ends_at_start = BTreeMap::new();
+        for partition in state {
+            let place = committed.iter().find(|place| place.partition == partition.partition);
+            let next = place.map_or(partition.first_offset, |place| place.offset);
+            if next < partition.next_offset {
+                ends_at_start.insert(partition.partition, partition.next_offset);
+            }
+        }
+        Ok(Progress { ends_at_start, uncommitted: BTreeMap::new(), flushed_at: self.deps.clock.now() })
+    }
+
+    /// Projects a batch, again and again until it is done or shutdown begins: then it is left uncommitted.
+    async fn project_until_done(&self, records: &[LogRecord]) -> PortResult<()> {
+        let changes = records.iter().map(decode).collect::<PortResult<Vec<_>>>()?;
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let error = match self.projector.project_changes(&changes).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            self.metrics.retries.inc();
+            tracing::error!(%error, changes = changes.len(), "changes could not be projected; trying again");
+            if self.shutdown.has_begun() {
+                return Err(error);
+            }
+            self.pause(&mut pause).await;
+        }
+    }
+
+    async fn pause(&self, pause: &mut Duration) {
+        tokio::select! {
+            () = self.deps.clock.sleep(*pause) => {}
+            () = self.shutdown.begun() => {}
+        }
+        *pause = (*pause * 2).min(PAUSE_LAST);
+    }
+
+    fn say_when_caught_up(&self, progress: &mut Progress) {
+        if progress.ends_at_start.is_empty() && !*self.caught_up.borrow() {
+            tracing::info!("the index has all that the log had at the start");
+            self.caught_up.send_replace(true);
+        }
+    }
+
+    /// Flushes the index and commits what the flush has covered.
+    async fn flush_and_commit(
+        &self,
+        subscription: &mut dyn Subscription,
+        progress: &mut Progress,
+    ) -> PortResult<()> {
+        let now = self.deps.clock.now();
+        progress.flushed_at = now;
+        if progress.uncommitted.is_empty() {
+            return Ok(());
+        }
+        let durable_before = self.deps.index.flush(now).await?;
+        for next in progress.take_durable(durable_before) {
+            subscription.commit(next).await?;
+            self.metrics.commits.inc();
+        }
+        let lag = uncommitted(&*self.deps.log, Topic::Changes).await?;
+        self.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        Ok(())
+    }
+}
+
+impl Progress {
+    fn projected(&mut self, records: &[LogRecord], now: UnixMillis) {
+        for LogRecord { position, .. } in records {
+            let next_offset = position.offset + 1;
+            let stretches = self.uncommitted.entry(position.partition).or_default();
+            match stretches.back_mut().filter(|last| now.since(last.began_at) < STRETCH) {
+                Some(last) => (last.next_offset, last.projected_at) = (next_offset, now),
+                None => stretches.push_back(Stretch { next_offset, began_at: now, projected_at: now }),
+            }
+            if self.ends_at_start.get(&position.partition).is_some_and(|end| next_offset >= *end) {
+                self.ends_at_start.remove(&position.partition);
+            }
+        }
+    }
+
+    /// The places that were reached before `durable_before`.
+    fn take_durable(&mut self, durable_before: UnixMillis) -> Vec<Position> {
+        let mut durable = Vec::new();
+        for (partition, stretches) in &mut self.uncommitted {
+            let covered = stretches.iter().take_while(|stretch| stretch.projected_at <= durable_before).count();
+            let last = stretches.drain(..covered).last();
+            durable.extend(last.map(|last| Position { partition: *partition, offset: last.next_offset }));
+        }
+        self.uncommitted.retain(|_, stretches| !stretches.is_empty());
+        durable
+    }
+}
+
+fn decode(record: &LogRecord) -> PortResult<Change> {
+    Change::decode(&record.payload)
+        .map_err(|error| PortError::new(PortErrorKind::Corrupt, "decode change").because(error))
+}

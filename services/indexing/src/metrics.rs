@@ -1,0 +1,52 @@
+//! What indexing counts.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Changes and points.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    /// Changes projected by the consumer of the log.
+    pub(crate) changes: Counter,
+    /// Records read and projected, by whomever.
+    pub(crate) projected_records: Counter,
+    /// Batches that failed and were tried again.
+    pub(crate) retries: Counter,
+    /// Flushes of the index that were followed by a commit.
+    pub(crate) commits: Counter,
+    /// Changes that were not projected yet when last looked at.
+    pub(crate) lag: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "vidimus_changes_projected",
+            "Changes that the consumer of the log has projected",
+            metrics.changes.clone(),
+        );
+        registry.register(
+            "vidimus_records_projected",
+            "Records that were read and written to the index",
+            metrics.projected_records.clone(),
+        );
+        registry.register(
+            "vidimus_projection_retries",
+            "Batches of changes that could not be projected and were tried again; alarm when it keeps growing",
+            metrics.retries.clone(),
+        );
+        registry.register(
+            "vidimus_changes_commits",
+            "Commits of the changes topic, each after a flush of the index",
+            metrics.commits.clone(),
+        );
+        registry.register(
+            "vidimus_changes_uncommitted",
+            "Changes whose projection is not known to be durable yet",
+            metrics.lag.clone(),
+        );
+        metrics
+    }
+}

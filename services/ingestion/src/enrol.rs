@@ -1,0 +1,332 @@
+//! IndexFaces: photo → faces → record → change → projection → answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tonic::Request;
+use vidimus_domain::blob_key::BlobKey;
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::codec::{detected_from_proto, detected_to_proto};
+use vidimus_domain::event::{Audit, AuditedAction};
+use vidimus_domain::face::DetectedFace;
+use vidimus_domain::ids::ImageSource;
+use vidimus_domain::point::ShownFace;
+use vidimus_domain::record::{
+    Enrolled, Enrolment, Origin, PhotoKey, Record, Refusal, Write, enrol, is_fresh,
+};
+use vidimus_domain::time::READ_FRESH;
+use vidimus_domain::{
+    ErrorCode, ExternalImageId, Failure, FaceNumber, ImageId, RequestId, UnixMillis,
+};
+use vidimus_ports::PutCondition;
+use vidimus_proto::v1;
+use vidimus_runtime::errors::{failure_from_port, failure_from_status};
+use vidimus_runtime::records::{Read, Written};
+use vidimus_runtime::requests::{NamedCollection, face_view, named_collection, no_such_collection};
+
+use crate::Ingestion;
+
+/// How often a record is read and decided anew before a writer gives up.
+const ATTEMPTS_MAX: usize = 32;
+
+/// An enrolment that has slept for longer than this since it came in is given up. The record remembers requests for a day:
+/// one that outlived the memory could enrol a face again that was deleted meanwhile.
+const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
+
+/// One photo on its way in.
+struct Incoming {
+    came_at: UnixMillis,
+    origin: Origin,
+    request: RequestId,
+    photo: Bytes,
+    faces: Vec<DetectedFace>,
+}
+
+/// A photo that was put, and when: its record is written within an hour (rule 7).
+struct StoredPhoto {
+    key: PhotoKey,
+    put_at: UnixMillis,
+}
+
+/// A record that holds the enrolment.
+struct Done {
+    record: Record,
+    faces: Vec<FaceNumber>,
+}
+
+impl Ingestion {
+    pub(crate) async fn enrol_photo(&self, request: v1::IndexFacesRequest) -> Result<v1::IndexFacesResponse, Failure> {
+        let came_at = self.deps.clock.now();
+        let named = named_collection(request.collection.as_ref())?;
+        let collection = self.live_collection(&named).await?;
+        self.backlog.check().await?;
+        let embedded = self.embed(&collection, &request).await?;
+        let Some(chosen) = Chosen::of(embedded, request.faces_max) else {
+            return Ok(v1::IndexFacesResponse::default());
+        };
+        let incoming = Incoming { came_at, ..self.incoming(&collection, &request, chosen.faces.clone())? };
+        let done = self.write_record(&incoming).await?;
+        self.say_changed(&done.record).await?;
+        self.await_searchable(&done.record).await;
+        self.check_still_live(&named).await?;
+        self.audit_enrolment(&named, &request, &done).await?;
+        Ok(response(&done, &chosen, self.deps.clock.now()))
+    }
+
+    async fn live_collection(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
+        let collection = self.deps.catalog.collection_by_part(&named.part).await?;
+        collection.ok_or_else(|| no_such_collection(&named.name))
+    }
+
+    /// An enrolment into a collection that was deleted meanwhile is not acknowledged (rule 10).
+    async fn check_still_live(&self, named: &NamedCollection) -> Result<(), Failure> {
+        let live = self.deps.catalog.read_by_part(&named.part).await?;
+        live.map(|_| ()).ok_or_else(|| no_such_collection(&named.name))
+    }
+
+    async fn embed(
+        &self,
+        collection: &Collection,
+        request: &v1::IndexFacesRequest,
+    ) -> Result<Vec<DetectedFace>, Failure> {
+        let embed = v1::EmbedRequest {
+            photo: request.photo.clone(),
+            placement: collection.placement.to_string(),
+            faces_max: 0,
+        };
+        let answer = self.deps.embedding.embed(Request::new(embed)).await;
+        let faces = answer.map_err(|status| failure_from_status(&status))?.into_inner().faces;
+        let read = faces.into_iter().map(detected_from_proto).collect::<Result<_, _>>();
+        read.map_err(|error| {
+            tracing::error!(%error, "embedding answered something that is no face");
+            Failure::new(ErrorCode::Internal, "internal error")
+        })
+    }
+
+    fn incoming(
+        &self,
+        collection: &Collection,
+        request: &v1::IndexFacesRequest,
+        faces: Vec<DetectedFace>,
+    ) -> Result<Incoming, Failure> {
+        let external_image_id = match request.external_image_id.as_str() {
+            "" => None,
+            name => Some(name.parse::<ExternalImageId>()?),
+        };
+        let image = self.image_id(collection, request, external_image_id.as_ref());
+        let origin = Origin {
+            part: collection.part(),
+            image,
+            placement: collection.placement.clone(),
+            external_image_id,
+        };
+        let request_id = self.request_id(&request.retry_id)?;
+        Ok(Incoming { came_at: self.deps.clock.now(), origin, request: request_id, photo: request.photo.clone(), faces })
+    }
+
+    fn image_id(
+        &self,
+        collection: &Collection,
+        request: &v1::IndexFacesRequest,
+        external: Option<&ExternalImageId>,
+    ) -> ImageId {
+        let source = match (external, request.retry_id.as_str()) {
+            (Some(name), _) => ImageSource::External(name),
+            (None, "") => return ImageId::from_random(self.deps.random.bytes16()),
+            (None, retry) => ImageSource::Retry(retry),
+        };
+        let digest = blake3::hash(&request.photo);
+        ImageId::derived(&collection.image_id_key, &collection.part(), digest.as_bytes(), source)
+    }
+
+    /// What the request is known by across its retries. The client's text is hashed: any text will do.
+    fn request_id(&self, retry_id: &str) -> Result<RequestId, Failure> {
+        let text = match retry_id {
+            "" => format!("nonce-{}", self.deps.random.nonce()),
+            retry => format!("retry-{}", blake3::hash(retry.as_bytes()).to_hex()),
+        };
+        Ok(text.parse()?)
+    }
+
+    /// Reads, decides and writes until the record holds the enrolment.
+    async fn write_record(&self, incoming: &Incoming) -> Result<Done, Failure> {
+        let mut stored = None;
+        for _ in 0..ATTEMPTS_MAX {
+            if self.deps.clock.now().since(incoming.came_at) >= ENROLMENT_AGE_MAX {
+                return Err(Failure::unavailable("the enrolment took too long; try again", Duration::from_secs(1)));
+            }
+            let origin = &incoming.origin;
+            let read = self.records.read(&origin.part, origin.image).await.map_err(failure_from_port)?;
+            if let Some(done) = self.attempt(incoming, &read, &mut stored).await? {
+                self.drop_unnamed(&done.record, stored).await;
+                return Ok(done);
+            }
+            self.metrics.lost_races.inc();
+        }
+        Err(Failure::new(ErrorCode::Throttled, "this photo is being enrolled or deleted by many at once; try again"))
+    }
+
+    /// One attempt; none where the record is to be read again.
+    async fn attempt(
+        &self,
+        incoming: &Incoming,
+        read: &Read,
+        stored: &mut Option<StoredPhoto>,
+    ) -> Result<Option<Done>, Failure> {
+        if let Some(remembered) = read.record.as_ref().and_then(|record| record.remembered(&incoming.request)) {
+            let faces = remembered.faces.clone();
+            return Ok(read.record.clone().map(|record| Done { record, faces }));
+        }
+        // One time for all that is decided here: a face that is live for the choice of the photo is so for the transition.
+        let write = Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce() };
+        let photo = self.stored_photo(incoming, read, (write.now, stored)).await?;
+        let photos_removed = self.remove_old_photos(read).await?;
+        let enrolment = Enrolment {
+            request: incoming.request.clone(),
+            faces: incoming.faces.clone(),
+            photo,
+            expires_at: None,
+            photos_removed,
+        };
+        let enrolled = enrol(&incoming.origin, read.record.as_ref(), enrolment, write).map_err(refused)?;
+        let Enrolled::Changed { record, faces, .. } = enrolled else {
+            return Ok(None);
+        };
+        match self.records.write(&record, read).await.map_err(failure_from_port)? {
+            Written::Yes => Ok(Some(Done { record: *record, faces })),
+            Written::ReadAgain => Ok(None),
+        }
+    }
+
+    /// The photo's key, put where the record will need it and it was not put within the hour.
+    async fn stored_photo(
+        &self,
+        incoming: &Incoming,
+        read: &Read,
+        (now, stored): (UnixMillis, &mut Option<StoredPhoto>),
+    ) -> Result<PhotoKey, Failure> {
+        let named = read.record.as_ref().and_then(|record| {
+            record.live_faces(now).next().is_some().then(|| record.photo.clone()).flatten()
+        });
+        if let Some(named) = named {
+            return Ok(named);
+        }
+        if let Some(stored) = stored.as_ref().filter(|stored| is_fresh(stored.put_at, now)) {
+            return Ok(stored.key.clone());
+        }
+        let key = PhotoKey::new(now, self.deps.random.nonce());
+        let blob_key = BlobKey::photo(&incoming.origin.part, incoming.origin.image, &key);
+        let put = self.deps.blobs.put(&blob_key, incoming.photo.clone(), PutCondition::IfAbsent).await;
+        put.map_err(failure_from_port)?;
+        *stored = Some(StoredPhoto { key: key.clone(), put_at: now });
+        Ok(key)
+    }
+
+    /// Removes the photos that the record before names as to be removed.
+    async fn remove_old_photos(&self, read: &Read) -> Result<Vec<PhotoKey>, Failure> {
+        let Some(record) = &read.record else {
+            return Ok(Vec::new());
+        };
+        self.remove_photos(record).await?;
+        Ok(record.photos_to_remove.clone())
+    }
+
+    pub(crate) async fn remove_photos(&self, record: &Record) -> Result<(), Failure> {
+        for photo in &record.photos_to_remove {
+            let key = BlobKey::photo(&record.origin.part, record.origin.image, photo);
+            self.deps.blobs.delete(&key).await.map_err(failure_from_port)?;
+        }
+        Ok(())
+    }
+
+    /// Removes this attempt's photo where the record turned out not to need it. Should that fail, the ledger removes it
+    /// after a day.
+    async fn drop_unnamed(&self, record: &Record, stored: Option<StoredPhoto>) {
+        let Some(stored) = stored.filter(|stored| record.photo.as_ref() != Some(&stored.key)) else {
+            return;
+        };
+        let key = BlobKey::photo(&record.origin.part, record.origin.image, &stored.key);
+        if let Err(error) = self.deps.blobs.delete(&key).await {
+            tracing::warn!(%error, "a photo that no record names stays for a day");
+        }
+    }
+
+    /// Waits for the projection as long as configured, and no longer: the consumer of the log is the safety net.
+    async fn await_searchable(&self, record: &Record) {
+        let images = [record.origin.image];
+        let projected = self.project(&record.origin.part, &images, self.config.searchable_wait).await;
+        if let Err(failure) = projected {
+            self.metrics.answered_unprojected.inc();
+            tracing::warn!(%failure, "an enrolment is answered before it is searchable");
+        }
+    }
+
+    async fn audit_enrolment(
+        &self,
+        named: &NamedCollection,
+        request: &v1::IndexFacesRequest,
+        done: &Done,
+    ) -> Result<(), Failure> {
+        let caller = request.caller.clone().unwrap_or_default();
+        let what = AuditedAction::Enrolment { image: done.record.origin.image, faces: done.faces.clone() };
+        let audit = Audit {
+            part: named.part,
+            collection: named.name.to_string(),
+            request_id: caller.request_id,
+            principal: caller.principal,
+            at: self.deps.clock.now(),
+            what,
+        };
+        self.audit.append(&audit).await.map_err(failure_from_port)?;
+        Ok(())
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    Failure::new(ErrorCode::QuotaExceeded, refusal.to_string())
+}
+
+/// The faces to enrol, and those that are left out.
+struct Chosen {
+    faces: Vec<DetectedFace>,
+    unindexed: Vec<DetectedFace>,
+}
+
+impl Chosen {
+    /// The `faces_max` largest; none where there is no face.
+    fn of(mut faces: Vec<DetectedFace>, faces_max: u32) -> Option<Self> {
+        if faces.is_empty() {
+            return None;
+        }
+        let wanted = if faces_max == 0 { faces.len() } else { faces.len().min(faces_max as usize) };
+        let unindexed = faces.split_off(wanted);
+        Some(Self { faces, unindexed })
+    }
+}
+
+fn response(done: &Done, chosen: &Chosen, now: UnixMillis) -> v1::IndexFacesResponse {
+    let indexed = |(position, number): (usize, &FaceNumber)| {
+        let live = done.record.face(*number)?.live_at(now)?;
+        let shown = ShownFace {
+            bounding_box: live.detected.bounding_box,
+            confidence: live.detected.confidence,
+            external_image_id: done.record.origin.external_image_id.clone(),
+            user: live.user.clone(),
+        };
+        // A retry may have found fewer faces than it detects now: then what is stored is shown.
+        let detected = chosen.faces.get(position).unwrap_or(&live.detected);
+        Some(v1::IndexedFace {
+            face: Some(face_view(done.record.face_id(*number), &shown)),
+            detected: Some(detected_to_proto(detected, false)),
+        })
+    };
+    let unindexed = |face: &DetectedFace| v1::UnindexedFace {
+        reasons: vec!["EXCEEDS_MAX_FACES".to_owned()],
+        detected: Some(detected_to_proto(face, false)),
+    };
+    v1::IndexFacesResponse {
+        faces: done.faces.iter().enumerate().filter_map(indexed).collect(),
+        unindexed: chosen.unindexed.iter().map(unindexed).collect(),
+    }
+}

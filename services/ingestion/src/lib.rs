@@ -1,0 +1,147 @@
+//! The ingestion role: writes records. It enrols photos and deletes faces; the record's compare-and-swap decides, the
+//! log is told, and indexing is asked to project before the answer.
+
+mod delete;
+mod enrol;
+mod metrics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tonic::{Request, Response, Status};
+use vidimus_domain::event::Change;
+use vidimus_domain::record::Record;
+use vidimus_domain::{Failure, ImageId, Part};
+use vidimus_ports::{BlobStore, Clock, EventLog, Random};
+use vidimus_proto::v1;
+use vidimus_proto::v1::embedding_server::Embedding;
+use vidimus_proto::v1::indexing_server::Indexing;
+use vidimus_runtime::audit::AuditLog;
+use vidimus_runtime::backlog::Backlog;
+use vidimus_runtime::catalog::Catalog;
+use vidimus_runtime::changes::Changes;
+use vidimus_runtime::errors::{failure_from_port, failure_from_status, status_from_failure};
+use vidimus_runtime::records::Records;
+
+use metrics::Metrics;
+
+/// How ingestion behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestionConfig {
+    /// How long an enrolment waits until its faces are searchable; past it, it answers all the same.
+    #[serde(with = "humantime_serde")]
+    pub searchable_wait: Duration,
+    /// How long a deletion waits until its faces are unsearchable; past it, it answers with a retryable error.
+    #[serde(with = "humantime_serde")]
+    pub deletion_wait: Duration,
+    /// Changes that may wait to be projected; past it, enrolments are refused.
+    pub backlog_changes_max: u64,
+}
+
+impl Default for IngestionConfig {
+    fn default() -> Self {
+        Self {
+            searchable_wait: Duration::from_secs(1),
+            deletion_wait: Duration::from_secs(10),
+            backlog_changes_max: 1_000_000,
+        }
+    }
+}
+
+/// What ingestion stands on.
+#[derive(Clone)]
+pub struct IngestionDeps {
+    /// Records and photos.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Changes and audit records.
+    pub log: Arc<dyn EventLog>,
+    /// Turns photos into faces.
+    pub embedding: Arc<dyn Embedding>,
+    /// Projects what was written.
+    pub indexing: Arc<dyn Indexing>,
+    /// Collections.
+    pub catalog: Arc<Catalog>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Nonces and ids.
+    pub random: Arc<dyn Random>,
+}
+
+/// The role.
+pub struct Ingestion {
+    config: IngestionConfig,
+    deps: IngestionDeps,
+    records: Records,
+    changes: Changes,
+    audit: AuditLog,
+    backlog: Backlog,
+    metrics: Metrics,
+}
+
+impl Ingestion {
+    /// A role that stands on `deps`.
+    #[must_use]
+    pub fn new(config: IngestionConfig, deps: IngestionDeps, registry: &mut Registry) -> Self {
+        Self {
+            records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
+            changes: Changes::new(Arc::clone(&deps.log)),
+            audit: AuditLog::new(Arc::clone(&deps.log)),
+            backlog: Backlog::new(Arc::clone(&deps.log), Arc::clone(&deps.clock), config.backlog_changes_max),
+            metrics: Metrics::new(registry),
+            config,
+            deps,
+        }
+    }
+
+    /// Says on the log that the record has changed.
+    async fn say_changed(&self, record: &Record) -> Result<(), Failure> {
+        let change = Change {
+            part: record.origin.part,
+            image: record.origin.image,
+            seen: record.faces.iter().map(|face| (face.number, face.version)).collect(),
+            at: self.deps.clock.now(),
+        };
+        self.changes.append(&change).await.map_err(failure_from_port)?;
+        Ok(())
+    }
+
+    /// Asks indexing to project these records as they are now; waits `wait` at most.
+    async fn project(&self, part: &Part, images: &[ImageId], wait: Duration) -> Result<(), Failure> {
+        let request = v1::ProjectRequest {
+            tenant: part.tenant.to_string(),
+            collection_uid: part.collection.to_string(),
+            image_ids: images.iter().map(|image| image.to_bytes().to_vec()).collect(),
+        };
+        let projected = self.deps.indexing.project(Request::new(request));
+        match tokio::time::timeout(wait, projected).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(failure_from_status(&status)),
+            Err(_) => Err(Failure::unavailable("the index is slow", Duration::from_secs(1))),
+        }
+    }
+}
+
+#[async_trait]
+impl v1::ingestion_server::Ingestion for Ingestion {
+    async fn index_faces(
+        &self,
+        request: Request<v1::IndexFacesRequest>,
+    ) -> Result<Response<v1::IndexFacesResponse>, Status> {
+        let answer = self.enrol_photo(request.into_inner()).await;
+        self.metrics.enrolment(answer.as_ref().map(|answer| answer.faces.len()));
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
+    }
+
+    async fn delete_faces(
+        &self,
+        request: Request<v1::DeleteFacesRequest>,
+    ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
+        let answer = self.delete(request.into_inner()).await;
+        self.metrics.deletion(answer.as_ref().map(|answer| answer.deleted.len()));
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
+    }
+}

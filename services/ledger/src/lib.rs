@@ -1,0 +1,124 @@
+//! The ledger role: writes the audit log to the blob store, trims what every group has committed, and reconciles records
+//! with points, so that losing the log loses no face and nothing erased stays.
+
+mod audit_batches;
+mod metrics;
+mod reconcile;
+mod trim;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex};
+use vidimus_runtime::catalog::Catalog;
+use vidimus_runtime::shutdown::Shutdown;
+
+use metrics::Metrics;
+pub use reconcile::{Reconciled, Walk};
+use reconcile::Reconciler;
+
+/// How the ledger behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// An audit batch is written when its oldest record has waited this long.
+    #[serde(with = "humantime_serde")]
+    pub audit_batch_wait: Duration,
+    /// Or when it has this many records.
+    pub audit_batch_records_max: usize,
+    /// How often the log is trimmed.
+    #[serde(with = "humantime_serde")]
+    pub trim_interval: Duration,
+    /// How often records and points are compared.
+    #[serde(with = "humantime_serde")]
+    pub reconcile_interval: Duration,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self {
+            audit_batch_wait: Duration::from_secs(10),
+            audit_batch_records_max: 1000,
+            trim_interval: Duration::from_secs(10),
+            reconcile_interval: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What the ledger stands on.
+#[derive(Clone)]
+pub struct LedgerDeps {
+    /// Records, photos and audit batches.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Audit records and changes.
+    pub log: Arc<dyn EventLog>,
+    /// Read only: the ledger never writes points, but for removing dead collections.
+    pub index: Arc<dyn FaceIndex>,
+    /// Tenants and collections.
+    pub catalog: Arc<Catalog>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The role.
+pub struct Ledger {
+    deps: LedgerDeps,
+    metrics: Arc<Metrics>,
+    reconciler: Mutex<Reconciler>,
+}
+
+impl Ledger {
+    /// A role that stands on `deps` and does nothing by itself yet: see [`Ledger::start`].
+    #[must_use]
+    pub fn new(deps: LedgerDeps, registry: &mut Registry) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::new(registry));
+        let reconciler = Mutex::new(Reconciler::new(deps.clone(), Arc::clone(&metrics)));
+        Arc::new(Self { deps, metrics, reconciler })
+    }
+
+    /// Starts its tasks, which run until `shutdown` begins: audit batches, trimming, and a walk at once and then at
+    /// intervals.
+    pub fn start(self: &Arc<Self>, config: LedgerConfig, shutdown: &Shutdown) {
+        let audit = audit_batches::AuditBatches {
+            config: config.clone(),
+            deps: self.deps.clone(),
+            metrics: Arc::clone(&self.metrics),
+            shutdown: shutdown.clone(),
+        };
+        shutdown.spawn(audit.run());
+        shutdown.spawn(trim::run(config.clone(), self.deps.clone(), shutdown.clone()));
+        shutdown.spawn(Arc::clone(self).reconcile_for_ever(config, shutdown.clone()));
+    }
+
+    /// Compares records with points now; one walk at a time.
+    ///
+    /// # Errors
+    /// Where a port fails; what was found until then is said on the log already.
+    pub async fn reconcile(&self, walk: Walk) -> Result<Reconciled, vidimus_domain::Failure> {
+        self.reconciler.lock().await.run(walk).await
+    }
+
+    async fn reconcile_for_ever(
+        self: Arc<Self>,
+        config: LedgerConfig,
+        shutdown: Shutdown,
+    ) {
+        while !shutdown.has_begun() {
+            let walked = tokio::select! {
+                walked = self.reconcile(Walk::Changed) => walked,
+                () = shutdown.begun() => return,
+            };
+            match walked {
+                Ok(found) => tracing::info!(?found, "reconciled"),
+                Err(failure) => tracing::warn!(%failure, "reconciling failed; it begins again later"),
+            }
+            tokio::select! {
+                () = self.deps.clock.sleep(config.reconcile_interval) => {}
+                () = shutdown.begun() => return,
+            }
+        }
+    }
+}

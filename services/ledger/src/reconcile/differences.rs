@@ -1,0 +1,164 @@
+//! Records against points, as a merge of two sorted listings: records by image id, points by face id.
+
+use std::collections::VecDeque;
+
+use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
+use vidimus_domain::event::Change;
+use vidimus_domain::record::{Record, projection};
+use vidimus_domain::time::ERASED_KEPT;
+use vidimus_domain::{ErrorCode, FaceId, Failure, FaceNumber, ImageId, Version};
+use vidimus_ports::face_index::ListedPoint;
+use vidimus_ports::{BlobEntry, Listing, PortResult};
+use vidimus_runtime::errors::failure_from_port;
+
+use super::{PAGE, Reconciled, Reconciler, Scope};
+
+/// Points that are listed to look at one image once more. An image of more erased faces is said without need, which does no
+/// harm.
+const FACES_PER_RECORD_LISTED: usize = 1000;
+
+/// A collection's record objects, in the order of their image ids.
+struct RecordWalk {
+    prefix: BlobPrefix,
+    after: Option<BlobKey>,
+    page: VecDeque<BlobEntry>,
+    more: bool,
+}
+
+/// A collection's points, erased ones too, in the order of their ids.
+struct PointWalk {
+    after: Option<FaceId>,
+    page: VecDeque<ListedPoint>,
+    more: bool,
+}
+
+/// An image with its record object and its points, either of which may be missing.
+struct Side {
+    image: ImageId,
+    entry: Option<BlobEntry>,
+    points: Vec<ListedPoint>,
+}
+
+impl Reconciler {
+    /// Finds the collection's differences and says them on the log.
+    pub(super) async fn compare(&self, scope: &Scope<'_>, found: &mut Reconciled) -> Result<(), Failure> {
+        let prefix = BlobPrefix::records(&scope.collection.part());
+        let mut records = RecordWalk { prefix, after: None, page: VecDeque::new(), more: true };
+        let mut points = PointWalk { after: None, page: VecDeque::new(), more: true };
+        loop {
+            let entry = self.peek_record(&mut records).await.map_err(failure_from_port)?;
+            let point = self.peek_point(&mut points, scope).await.map_err(failure_from_port)?;
+            let entry = entry.map(|entry| image_of(&entry)).transpose()?;
+            let image = match (entry, point) {
+                (None, None) => return Ok(()),
+                (Some(image), None) | (None, Some(image)) => image,
+                (Some(left), Some(right)) => left.min(right),
+            };
+            let entry = if entry == Some(image) { records.page.pop_front() } else { None };
+            let mut side = Side { image, entry, points: Vec::new() };
+            while self.peek_point(&mut points, scope).await.map_err(failure_from_port)? == Some(image) {
+                side.points.extend(points.page.pop_front());
+            }
+            self.compare_image(scope, &side, found).await.map_err(failure_from_port)?;
+        }
+    }
+
+    async fn peek_record(&self, walk: &mut RecordWalk) -> PortResult<Option<BlobEntry>> {
+        if walk.page.is_empty() && walk.more {
+            walk.page = self.next_page(&walk.prefix, &mut walk.after).await?.into();
+            walk.more = walk.page.len() == PAGE;
+        }
+        Ok(walk.page.front().cloned())
+    }
+
+    async fn peek_point(&self, walk: &mut PointWalk, scope: &Scope<'_>) -> PortResult<Option<ImageId>> {
+        if walk.page.is_empty() && walk.more {
+            let gallery = scope.collection.gallery();
+            let page = self.deps.index.scroll(&gallery, Listing::Everything, walk.after, PAGE).await?;
+            walk.more = page.len() == PAGE;
+            walk.after = page.last().map(|point| point.face);
+            walk.page = page.into();
+        }
+        Ok(walk.page.front().map(|point| point.face.image()))
+    }
+
+    async fn compare_image(&self, scope: &Scope<'_>, side: &Side, found: &mut Reconciled) -> PortResult<()> {
+        let stale = |point: &ListedPoint| point.erased_at.is_some_and(|at| scope.now.since(at) >= ERASED_KEPT);
+        let recent = side.entry.as_ref().is_none_or(|entry| scope.is_recent(entry));
+        if !recent && !side.points.is_empty() && !side.points.iter().any(stale) {
+            return Ok(());
+        }
+        found.compared_records += 1;
+        let part = scope.collection.part();
+        let Some(record) = self.records.read(&part, side.image).await?.record else {
+            return self.say_missing(scope, side, found).await;
+        };
+        if record.is_husk_to_remove(scope.now) && side.points.is_empty() {
+            self.deps.blobs.delete(&BlobKey::record(&part, side.image)).await?;
+            self.metrics.removed.inc();
+            found.removed_husks += 1;
+            return Ok(());
+        }
+        if differs(&record, &side.points, scope) && self.still_differs(scope, side).await? {
+            let seen = side.points.iter().filter_map(seen_point).collect();
+            self.say(scope, (side.image, seen), found).await?;
+        }
+        Ok(())
+    }
+
+    /// Points without a record: they are to go, on condition of the versions that were seen.
+    async fn say_missing(&self, scope: &Scope<'_>, side: &Side, found: &mut Reconciled) -> PortResult<()> {
+        if side.points.is_empty() {
+            return Ok(());
+        }
+        let seen = side.points.iter().filter_map(seen_point).collect();
+        self.say(scope, (side.image, seen), found).await
+    }
+
+    /// Reads points and record once more: between the two listings much may have been written. Points come first: what is
+    /// projected between the two reads is then older than the record, never newer.
+    async fn still_differs(&self, scope: &Scope<'_>, side: &Side) -> PortResult<bool> {
+        let gallery = scope.collection.gallery();
+        let before = FaceId::from_bytes(&side.image.to_bytes()).ok();
+        let limit = FACES_PER_RECORD_LISTED;
+        let points = self.deps.index.scroll(&gallery, Listing::Everything, before, limit).await?;
+        let of_image: Vec<_> = points.into_iter().filter(|point| point.face.image() == side.image).collect();
+        let Some(record) = self.records.read(&scope.collection.part(), side.image).await?.record else {
+            return Ok(true);
+        };
+        Ok(differs(&record, &of_image, scope))
+    }
+
+    async fn say(
+        &self,
+        scope: &Scope<'_>,
+        (image, seen): (ImageId, Vec<(FaceNumber, Version)>),
+        found: &mut Reconciled,
+    ) -> PortResult<()> {
+        let at = self.deps.clock.now();
+        self.changes.append(&Change { part: scope.collection.part(), image, seen, at }).await?;
+        self.metrics.differences.inc();
+        found.differences += 1;
+        Ok(())
+    }
+}
+
+fn seen_point(point: &ListedPoint) -> Option<(FaceNumber, Version)> {
+    point.face.number().map(|number| (number, point.version))
+}
+
+/// Whether the points are not what the record says.
+fn differs(record: &Record, points: &[ListedPoint], scope: &Scope<'_>) -> bool {
+    let wanted = projection(record, scope.now);
+    let version_of = |face: FaceId| points.iter().find(|point| point.face == face).map(|point| point.version);
+    let missing = wanted.write.iter().any(|point| version_of(point.face) != Some(point.version));
+    let stale = wanted.remove.iter().any(|(face, _)| version_of(*face).is_some());
+    missing || stale
+}
+
+fn image_of(entry: &BlobEntry) -> Result<ImageId, Failure> {
+    entry.key.name().parse().map_err(|error| {
+        tracing::error!(key = %entry.key, %error, "an object among the records is no record");
+        Failure::new(ErrorCode::Internal, "internal error")
+    })
+}

@@ -1,0 +1,125 @@
+//! Reconciling compares records with points. It never writes points itself: it reads each difference once more and says a
+//! change on the log, which indexing projects. It also removes what has no use any more: husks, photos that no record
+//! names, and what lies under dead collections.
+
+mod dead;
+mod differences;
+mod photos;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::{Failure, Part, UnixMillis};
+use vidimus_ports::{BlobEntry, PortResult};
+use vidimus_runtime::changes::Changes;
+use vidimus_runtime::errors::failure_from_port;
+use vidimus_runtime::records::Records;
+
+use crate::LedgerDeps;
+use crate::metrics::Metrics;
+
+/// Objects or points that are read as a page.
+pub(crate) const PAGE: usize = 1000;
+/// A walk begins this much before the last one, for clocks and writes under way.
+const OVERLAP: Duration = Duration::from_secs(3600);
+
+/// What a walk looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// Records that have changed since the last walk (minus an hour) or lack their points.
+    Changed,
+    /// Everything.
+    Full,
+}
+
+/// What a walk found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Reconciled {
+    /// Collections that were walked.
+    pub collections: u64,
+    /// Records that were compared with their points.
+    pub compared_records: u64,
+    /// Differences that were said on the log.
+    pub differences: u64,
+    /// Husks that were removed.
+    pub removed_husks: u64,
+    /// Photos that no record names and that were removed.
+    pub removed_photos: u64,
+    /// Dead collections under which something was found and removed.
+    pub cleared_collections: u64,
+}
+
+/// Does the walks.
+pub(crate) struct Reconciler {
+    deps: LedgerDeps,
+    records: Records,
+    changes: Changes,
+    metrics: Arc<Metrics>,
+    /// When the last complete walk began; none before the first, which looks at everything.
+    walked_at: Option<UnixMillis>,
+    /// Dead collections and when they were first seen dead.
+    seen_dead: HashMap<Part, UnixMillis>,
+}
+
+/// One walk of one collection.
+struct Scope<'a> {
+    collection: &'a Collection,
+    /// Records and photos that were put before this are taken as compared already; none: everything is looked at.
+    since: Option<UnixMillis>,
+    now: UnixMillis,
+}
+
+impl Scope<'_> {
+    fn is_recent(&self, entry: &BlobEntry) -> bool {
+        self.since.is_none_or(|since| entry.modified_at >= since)
+    }
+}
+
+impl Reconciler {
+    pub(crate) fn new(deps: LedgerDeps, metrics: Arc<Metrics>) -> Self {
+        Self {
+            records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
+            changes: Changes::new(Arc::clone(&deps.log)),
+            deps,
+            metrics,
+            walked_at: None,
+            seen_dead: HashMap::new(),
+        }
+    }
+
+    pub(crate) async fn run(&mut self, walk: Walk) -> Result<Reconciled, Failure> {
+        let now = self.deps.clock.now();
+        let since = match walk {
+            Walk::Changed => self.walked_at.map(|at| at.minus(OVERLAP)),
+            Walk::Full => None,
+        };
+        let mut found = Reconciled::default();
+        for tenant in self.deps.catalog.tenants().await? {
+            for collection in self.deps.catalog.all_collections(tenant.id).await? {
+                let scope = Scope { collection: &collection, since, now };
+                self.compare(&scope, &mut found).await?;
+                self.sweep_photos(&scope, &mut found).await.map_err(failure_from_port)?;
+                found.collections += 1;
+            }
+            self.clear_dead(&tenant, &mut found).await?;
+        }
+        self.walked_at = Some(now);
+        Ok(found)
+    }
+
+    /// The next page of a listing; `after` moves on.
+    async fn next_page(
+        &self,
+        prefix: &BlobPrefix,
+        after: &mut Option<BlobKey>,
+    ) -> PortResult<Vec<BlobEntry>> {
+        let page = self.deps.blobs.list(prefix, after.as_ref(), PAGE).await?;
+        if let Some(last) = page.last() {
+            *after = Some(last.key.clone());
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,67 @@
+//! Photos that no record names: an attempt that put one and died, or lost its race.
+
+use vidimus_domain::blob_key::BlobPrefix;
+use vidimus_domain::record::Record;
+use vidimus_domain::time::ERASED_KEPT;
+use vidimus_domain::{ImageId, Nonce};
+use vidimus_ports::{BlobEntry, PortResult};
+
+use super::{PAGE, Reconciled, Reconciler, Scope};
+
+impl Reconciler {
+    /// Removes photos that are older than a day and that no record names.
+    pub(super) async fn sweep_photos(&self, scope: &Scope<'_>, found: &mut Reconciled) -> PortResult<()> {
+        let prefix = BlobPrefix::photos(&scope.collection.part());
+        let last_day_swept = scope.now.minus(ERASED_KEPT).day();
+        let mut after = None;
+        loop {
+            let page = self.next_page(&prefix, &mut after).await?;
+            for entry in &page {
+                if day_of(entry) > last_day_swept.as_str() {
+                    return Ok(());
+                }
+                self.sweep_photo(scope, entry, found).await?;
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn sweep_photo(
+        &self,
+        scope: &Scope<'_>,
+        entry: &BlobEntry,
+        found: &mut Reconciled,
+    ) -> PortResult<()> {
+        let old = scope.now.since(entry.modified_at) >= ERASED_KEPT;
+        // What was old enough at the last walk was looked at then.
+        let looked_at = scope.since.is_some_and(|since| entry.modified_at < since.minus(ERASED_KEPT));
+        let Some((image, nonce)) = named(entry).filter(|_| old && !looked_at) else {
+            return Ok(());
+        };
+        let record = self.records.read(&scope.collection.part(), image).await?.record;
+        if !record.is_some_and(|record| names(&record, &nonce)) {
+            self.deps.blobs.delete(&entry.key).await?;
+            self.metrics.removed.inc();
+            found.removed_photos += 1;
+        }
+        Ok(())
+    }
+}
+
+fn names(record: &Record, nonce: &Nonce) -> bool {
+    record.photo.as_ref().is_some_and(|photo| photo.nonce == *nonce)
+}
+
+/// The day of a photo's key, `…/photos/{yyyy-mm-dd}/{image}-{nonce}`.
+fn day_of(entry: &BlobEntry) -> &str {
+    entry.key.as_str().rsplit('/').nth(1).unwrap_or_default()
+}
+
+/// The image and nonce of a photo's key.
+fn named(entry: &BlobEntry) -> Option<(ImageId, Nonce)> {
+    let (image, nonce) = entry.key.name().rsplit_once('-')?;
+    let nonce = u128::from_str_radix(nonce, 16).ok()?;
+    Some((image.parse().ok()?, Nonce::from_random(nonce.to_be_bytes())))
+}

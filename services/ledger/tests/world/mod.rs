@@ -1,0 +1,251 @@
+//! A world of fakes with one tenant and one collection.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use prost::Message;
+use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::codec::Stored;
+use vidimus_domain::event::{Audit, AuditedAction, Change};
+use vidimus_domain::face::DetectedFace;
+use vidimus_domain::geometry::{BoundingBox, Landmarks};
+use vidimus_domain::point::Gallery;
+use vidimus_domain::record::{Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol, erase, projection};
+use vidimus_domain::{FaceNumber, ImageId, Nonce, Part, Template, UnixMillis};
+use vidimus_ledger::{Ledger, LedgerConfig, LedgerDeps};
+use vidimus_ports::clock::ManualClock;
+use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
+use vidimus_ports::random::SeededRandom;
+use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
+use vidimus_proto::v1;
+use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
+use vidimus_runtime::records::{Records, Written};
+use vidimus_runtime::shutdown::Shutdown;
+
+/// Everything that the ledger stands on.
+pub struct World {
+    pub blobs: Arc<MemoryBlobStore>,
+    pub log: Arc<MemoryEventLog>,
+    pub index: Arc<MemoryFaceIndex>,
+    pub clock: Arc<ManualClock>,
+    pub catalog: Arc<Catalog>,
+    pub collection: Arc<Collection>,
+    random: Arc<SeededRandom>,
+    records: Records,
+    shutdown: Shutdown,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.begin();
+    }
+}
+
+async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> Arc<Collection> {
+    let new = NewCollection {
+        tenant,
+        name: "staff".parse().unwrap(),
+        placement: "model".parse().unwrap(),
+        face_model_version: "1.0".to_owned(),
+    };
+    catalog.create_collection(new).await.unwrap()
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
+        let blobs = Arc::new(MemoryBlobStore::new(clock.clone()));
+        let random = Arc::new(SeededRandom::new(7));
+        let deps = CatalogDeps { blobs: blobs.clone(), clock: clock.clone(), random: random.clone() };
+        let catalog = Arc::new(Catalog::new(deps, None));
+        let tenant = catalog.create_tenant("acme".parse().unwrap()).await.unwrap();
+        let collection = new_collection(&catalog, tenant.id).await;
+        Self {
+            log: Arc::new(MemoryEventLog::new(Nonce::from_random([1; 16]))),
+            index: Arc::new(MemoryFaceIndex::new()),
+            records: Records::new(blobs.clone(), clock.clone()),
+            shutdown: Shutdown::new(),
+            blobs,
+            clock,
+            catalog,
+            collection,
+            random,
+        }
+    }
+
+    /// The same world with another collection of the same name.
+    pub async fn with_new_collection(mut self) -> Self {
+        self.collection = new_collection(&self.catalog, self.collection.tenant).await;
+        self
+    }
+
+    pub fn ledger(&self) -> Arc<Ledger> {
+        let deps = LedgerDeps {
+            blobs: self.blobs.clone(),
+            log: self.log.clone(),
+            index: self.index.clone(),
+            catalog: self.catalog.clone(),
+            clock: self.clock.clone(),
+        };
+        Ledger::new(deps, &mut Registry::default())
+    }
+
+    /// A ledger whose tasks run.
+    pub fn started_ledger(&self) -> Arc<Ledger> {
+        let ledger = self.ledger();
+        let config = LedgerConfig { audit_batch_wait: Duration::ZERO, ..LedgerConfig::default() };
+        ledger.start(config, &self.shutdown);
+        ledger
+    }
+
+    pub fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    pub fn write(&self) -> Write {
+        Write { now: self.now(), nonce: self.random.nonce() }
+    }
+
+    pub fn part(&self) -> Part {
+        self.collection.part()
+    }
+
+    pub fn gallery(&self) -> Gallery {
+        self.collection.gallery()
+    }
+
+    pub async fn read(&self, record: &Record) -> Option<Record> {
+        self.records.read(&self.part(), record.origin.image).await.unwrap().record
+    }
+
+    async fn store(&self, record: &Record) {
+        let read = self.records.read(&self.part(), record.origin.image).await.unwrap();
+        assert_eq!(self.records.write(record, &read).await.unwrap(), Written::Yes);
+    }
+
+    /// Enrols a photo with one face: record and photo, without a word on the log.
+    pub async fn enrol(&self, image: u8, external: Option<&str>) -> Record {
+        let origin = Origin {
+            part: self.part(),
+            image: ImageId::from_random([image; 16]),
+            placement: self.collection.placement.clone(),
+            external_image_id: external.map(|name| name.parse().unwrap()),
+        };
+        let write = self.write();
+        let photo = PhotoKey::new(write.now, self.random.nonce());
+        let key = BlobKey::photo(&origin.part, origin.image, &photo);
+        self.blobs.put(&key, "photo".into(), PutCondition::IfAbsent).await.unwrap();
+        let request = format!("request-{image}").parse().unwrap();
+        let enrolment =
+            Enrolment { request, faces: vec![face()], photo, expires_at: None, photos_removed: Vec::new() };
+        let Enrolled::Changed { record, .. } = enrol(&origin, None, enrolment, write).unwrap() else {
+            panic!("it is the first enrolment")
+        };
+        self.store(&record).await;
+        *record
+    }
+
+    pub async fn erase(&self, record: &Record) -> Record {
+        let erased = *erase(record, &[FaceNumber::FIRST], self.write()).record.unwrap();
+        self.store(&erased).await;
+        erased
+    }
+
+    /// Does what indexing does.
+    pub async fn project(&self, record: &Record) {
+        let wanted = projection(record, self.now());
+        self.index.write(&self.gallery(), &wanted.write).await.unwrap();
+        let remove = wanted.remove.into_iter().map(|(face, version_max)| RemoveIf { face, version_max });
+        self.index.remove(&self.gallery(), &remove.collect::<Vec<_>>()).await.unwrap();
+    }
+
+    /// What the ledger has said on the log, from the first on.
+    pub async fn changes(&self) -> Vec<Change> {
+        let mut reader = self.log.subscribe(Topic::Changes, "test").await.unwrap();
+        let records = reader.next(1000, Duration::ZERO).await.unwrap();
+        records.iter().map(|record| Change::decode(&record.payload).unwrap()).collect()
+    }
+
+    /// The images that it was said of, each once.
+    pub async fn changed_images(&self) -> Vec<ImageId> {
+        let images: BTreeSet<ImageId> = self.changes().await.iter().map(|change| change.image).collect();
+        images.into_iter().collect()
+    }
+
+    fn audit(&self, request: u64) -> Audit {
+        Audit {
+            part: self.part(),
+            collection: "staff".to_owned(),
+            request_id: format!("request-{request}"),
+            principal: "KEY".to_owned(),
+            at: self.now(),
+            what: AuditedAction::Deletion { faces: Vec::new() },
+        }
+    }
+
+    pub async fn append_audit(&self, request: u64) {
+        let payload = self.audit(request).encode().into();
+        // One key: one partition, so that offsets are known.
+        self.log.append(Topic::Audit, b"one", payload).await.unwrap();
+    }
+
+    /// Puts the batch of the first to the last offset, as a ledger that died right after it.
+    pub async fn put_audit_batch(&self, first: u64, last: u64) {
+        let partition = self.audit_partition().await;
+        let incarnation = self.log.incarnation().await.unwrap();
+        let batch = v1::AuditBatch {
+            format: 1,
+            log_incarnation: incarnation.to_string(),
+            partition,
+            first_offset: first,
+            last_offset: last,
+            records: (first..=last).map(|request| self.audit(request).to_proto()).collect(),
+        };
+        let key = BlobKey::audit_batch(&incarnation, partition, first);
+        self.blobs.put(&key, batch.encode_to_vec().into(), PutCondition::IfAbsent).await.unwrap();
+    }
+
+    async fn audit_partition(&self) -> u32 {
+        let states = self.log.state(Topic::Audit).await.unwrap();
+        states.iter().find(|state| state.next_offset > 0).unwrap().partition
+    }
+
+    /// All audit records of this log's life that are in batches.
+    pub async fn batched(&self) -> Vec<v1::Audit> {
+        let incarnation = self.log.incarnation().await.unwrap().to_string();
+        let mut all = Vec::new();
+        for entry in self.blobs.list(&BlobPrefix::audit(), None, 1000).await.unwrap() {
+            let blob = self.blobs.get(&entry.key).await.unwrap().unwrap();
+            let batch = v1::AuditBatch::decode(blob.bytes).unwrap();
+            if batch.log_incarnation == incarnation {
+                all.extend(batch.records);
+            }
+        }
+        all
+    }
+
+    /// Lets time pass until the condition holds.
+    pub async fn until(&self, condition: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !condition().await {
+                self.clock.advance(Duration::from_secs(1));
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it comes to pass");
+    }
+}
+
+fn face() -> DetectedFace {
+    DetectedFace {
+        bounding_box: BoundingBox { left: 0.1, top: 0.1, width: 0.5, height: 0.5 },
+        landmarks: Landmarks::default(),
+        confidence: 0.9,
+        pose: None,
+        quality: None,
+        template: Template::normalised(vec![1.0, 2.0]).unwrap(),
+    }
+}

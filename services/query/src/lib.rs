@@ -1,0 +1,121 @@
+//! The query role: probe → template → candidates → audit record → answer.
+//!
+//! What an answer shows of a face comes from its point, not from its record. An answer whose audit record could not be
+//! appended is not given (I8).
+
+mod listing;
+mod metrics;
+mod search;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use vidimus_domain::Failure;
+use vidimus_domain::catalog::Collection;
+use vidimus_ports::{Clock, EventLog, FaceIndex};
+use vidimus_proto::v1;
+use vidimus_proto::v1::embedding_server::Embedding;
+use vidimus_runtime::audit::AuditLog;
+use vidimus_runtime::catalog::Catalog;
+use vidimus_runtime::errors::status_from_failure;
+use vidimus_runtime::invariants::Invariants;
+use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::requests::{NamedCollection, named_collection, no_such_collection};
+
+use metrics::Metrics;
+
+/// What query stands on.
+#[derive(Clone)]
+pub struct QueryDeps {
+    /// What is searched.
+    pub index: Arc<dyn FaceIndex>,
+    /// Turns probe photos into templates.
+    pub embedding: Arc<dyn Embedding>,
+    /// Takes the audit records.
+    pub log: Arc<dyn EventLog>,
+    /// Collections.
+    pub catalog: Arc<Catalog>,
+    /// What scores mean.
+    pub face_models: Arc<FaceModels>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether the index has all that it should; searches wait for it.
+    pub searchable: watch::Receiver<bool>,
+    /// Counts what must not happen.
+    pub invariants: Invariants,
+}
+
+/// The role.
+pub struct Query {
+    deps: QueryDeps,
+    audit: AuditLog,
+    metrics: Metrics,
+}
+
+impl Query {
+    /// A role that stands on `deps`.
+    #[must_use]
+    pub fn new(deps: QueryDeps, registry: &mut Registry) -> Self {
+        let audit = AuditLog::new(Arc::clone(&deps.log));
+        Self { audit, metrics: Metrics::new(registry), deps }
+    }
+
+    /// The collection that a request names, once the index has all that it should.
+    async fn searchable_collection(
+        &self,
+        collection: Option<&v1::CollectionRef>,
+    ) -> Result<(NamedCollection, Arc<Collection>), Failure> {
+        if !*self.deps.searchable.borrow() {
+            let message = "the index is catching up; try again";
+            return Err(Failure::unavailable(message, Duration::from_secs(1)));
+        }
+        let named = named_collection(collection)?;
+        let live = self.deps.catalog.collection_by_part(&named.part).await?;
+        let live = live.ok_or_else(|| no_such_collection(&named.name))?;
+        Ok((named, live))
+    }
+}
+
+/// A role's answer on the wire.
+fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|failure| status_from_failure(&failure))
+}
+
+#[async_trait]
+impl v1::query_server::Query for Query {
+    async fn search_faces(
+        &self,
+        request: Request<v1::SearchFacesRequest>,
+    ) -> Result<Response<v1::SearchResponse>, Status> {
+        let result = self.search_by_face(request.into_inner()).await;
+        self.metrics.search("face", result.as_ref().err());
+        answer(result)
+    }
+
+    async fn search_faces_by_image(
+        &self,
+        request: Request<v1::SearchFacesByImageRequest>,
+    ) -> Result<Response<v1::SearchResponse>, Status> {
+        let result = self.search_by_photo(request.into_inner()).await;
+        self.metrics.search("photo", result.as_ref().err());
+        answer(result)
+    }
+
+    async fn list_faces(
+        &self,
+        request: Request<v1::ListFacesRequest>,
+    ) -> Result<Response<v1::ListFacesResponse>, Status> {
+        answer(self.list(request.into_inner()).await)
+    }
+
+    async fn count_faces(
+        &self,
+        request: Request<v1::CountFacesRequest>,
+    ) -> Result<Response<v1::CountFacesResponse>, Status> {
+        answer(self.count(request.into_inner()).await)
+    }
+}

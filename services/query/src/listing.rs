@@ -1,0 +1,59 @@
+//! Listing and counting.
+
+use vidimus_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
+use vidimus_domain::point::{Point, PointBody};
+use vidimus_domain::{FaceId, Failure, UnixMillis};
+use vidimus_ports::Listing;
+use vidimus_proto::v1;
+use vidimus_runtime::errors::failure_from_port;
+use vidimus_runtime::requests::{face_ids, face_view};
+
+use crate::Query;
+
+impl Query {
+    pub(crate) async fn list(&self, request: v1::ListFacesRequest) -> Result<v1::ListFacesResponse, Failure> {
+        let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
+        let now = self.deps.clock.now();
+        let gallery = collection.gallery();
+        if !request.face_ids.is_empty() {
+            let faces = face_ids(&request.face_ids)?;
+            let points = self.deps.index.get(&gallery, &faces).await.map_err(failure_from_port)?;
+            return Ok(named_faces(&faces, &points, now));
+        }
+        let after = match request.after_face_id.as_slice() {
+            [] => None,
+            bytes => Some(FaceId::from_bytes(bytes)?),
+        };
+        let limit = page_size(request.faces_max);
+        let listing = Listing::LiveAt(now);
+        let page = self.deps.index.scroll(&gallery, listing, after, limit).await.map_err(failure_from_port)?;
+        let more = page.len() == limit;
+        let last = page.last().filter(|_| more).map(|point| point.face.to_bytes().to_vec());
+        let shown = page.iter().filter_map(|point| Some(face_view(point.face, point.shown.as_ref()?)));
+        Ok(v1::ListFacesResponse { faces: shown.collect(), last_face_id: last.unwrap_or_default() })
+    }
+
+    pub(crate) async fn count(&self, request: v1::CountFacesRequest) -> Result<v1::CountFacesResponse, Failure> {
+        let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
+        let now = self.deps.clock.now();
+        let counted = self.deps.index.count(&collection.gallery(), now).await;
+        Ok(v1::CountFacesResponse { faces: counted.map_err(failure_from_port)? })
+    }
+}
+
+fn page_size(asked: u32) -> usize {
+    let size = if asked == 0 { PAGE_DEFAULT } else { asked.min(PAGE_MAX) };
+    size as usize
+}
+
+/// The faces asked for by id that are live, in the order in which they were asked for.
+fn named_faces(asked: &[FaceId], points: &[Point], now: UnixMillis) -> v1::ListFacesResponse {
+    let view = |face: &FaceId| {
+        let point = points.iter().find(|point| point.face == *face)?;
+        match &point.body {
+            PointBody::Live(live) if now < live.expires_at => Some(face_view(*face, &live.shown)),
+            _ => None,
+        }
+    };
+    v1::ListFacesResponse { faces: asked.iter().filter_map(view).collect(), last_face_id: Vec::new() }
+}

@@ -1,0 +1,187 @@
+//! Searching, by a stored face or by a photo.
+
+use std::sync::Arc;
+
+use tonic::Request;
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::codec::{detected_from_proto, detected_to_proto};
+use vidimus_domain::event::{Audit, AuditedAction, Probe};
+use vidimus_domain::face::DetectedFace;
+use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
+use vidimus_domain::point::PointBody;
+use vidimus_domain::score::{Calibration, expected_strangers};
+use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
+use vidimus_ports::{Candidate, Hits, IndexSearch};
+use vidimus_proto::v1;
+use vidimus_runtime::errors::{failure_from_port, failure_from_status};
+use vidimus_runtime::requests::{NamedCollection, face_view};
+
+use crate::Query;
+
+/// A search of a collection that is known.
+struct Search {
+    named: NamedCollection,
+    collection: Arc<Collection>,
+    caller: v1::Caller,
+    probe: Probe,
+    template: Template,
+    faces_max: u32,
+    threshold_similarity: f32,
+}
+
+impl Query {
+    pub(crate) async fn search_by_face(&self, request: v1::SearchFacesRequest) -> Result<v1::SearchResponse, Failure> {
+        let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
+        let face = FaceId::from_bytes(&request.face_id)?;
+        let template = self.stored_template(&collection, face).await?;
+        let search = Search {
+            named,
+            collection,
+            caller: request.caller.unwrap_or_default(),
+            probe: Probe::Face(face),
+            template,
+            faces_max: request.faces_max,
+            threshold_similarity: request.threshold_similarity,
+        };
+        self.search(search).await
+    }
+
+    /// The template of a stored face that can match: the index checks that it is of this part (I1).
+    async fn stored_template(&self, collection: &Collection, face: FaceId) -> Result<Template, Failure> {
+        let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
+        let now = self.deps.clock.now();
+        let template = points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
+            PointBody::Live(live) if now < live.expires_at => Some(live.template),
+            _ => None,
+        });
+        let message = || format!("The face id: {face} was not found in the collection");
+        template.ok_or_else(|| Failure::new(ErrorCode::InvalidParameter, message()))
+    }
+
+    pub(crate) async fn search_by_photo(
+        &self,
+        request: v1::SearchFacesByImageRequest,
+    ) -> Result<v1::SearchResponse, Failure> {
+        let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
+        let digest = *blake3::hash(&request.photo).as_bytes();
+        let face = self.largest_face(&collection, &request).await?;
+        let search = Search {
+            named,
+            collection,
+            caller: request.caller.unwrap_or_default(),
+            probe: Probe::Photo(digest),
+            template: face.template.clone(),
+            faces_max: request.faces_max,
+            threshold_similarity: request.threshold_similarity,
+        };
+        let answer = self.search(search).await?;
+        Ok(v1::SearchResponse { searched: Some(detected_to_proto(&face, false)), ..answer })
+    }
+
+    async fn largest_face(
+        &self,
+        collection: &Collection,
+        request: &v1::SearchFacesByImageRequest,
+    ) -> Result<DetectedFace, Failure> {
+        let embed = v1::EmbedRequest {
+            photo: request.photo.clone(),
+            placement: collection.placement.to_string(),
+            faces_max: 1,
+        };
+        let embedded = self.deps.embedding.embed(Request::new(embed)).await;
+        let faces = embedded.map_err(|status| failure_from_status(&status))?.into_inner().faces;
+        let no_face = || {
+            let message = "There are no faces in the image. Should be at least 1.";
+            Failure::new(ErrorCode::InvalidParameter, message)
+        };
+        let largest = faces.into_iter().next().ok_or_else(no_face)?;
+        detected_from_proto(largest).map_err(|error| {
+            tracing::error!(%error, "embedding answered something that is no face");
+            Failure::new(ErrorCode::Internal, "internal error")
+        })
+    }
+
+    async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
+        let calibration = &self.deps.face_models.calibration;
+        let cosine_min = calibration.cosine_of_similarity(search.threshold_similarity);
+        let hits = self.look_up(&search, cosine_min).await?;
+        self.audit_search(&search, cosine_min, &hits).await?;
+        self.metrics.candidates.inc_by(hits.candidates.len() as u64);
+        Ok(v1::SearchResponse {
+            searched: None,
+            candidates: hits.candidates.iter().map(|hit| candidate(calibration, hit)).collect(),
+            meaning: Some(meaning(calibration, cosine_min, hits.gallery_faces)),
+        })
+    }
+
+    async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
+        let limit = faces_max(search.faces_max);
+        let now = self.deps.clock.now();
+        let index_search = IndexSearch {
+            gallery: search.collection.gallery(),
+            probe: search.template.clone(),
+            without: match search.probe {
+                Probe::Face(face) => Some(face),
+                Probe::Photo(_) => None,
+            },
+            limit,
+            cosine_min,
+            now,
+        };
+        let began = tokio::time::Instant::now();
+        let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;
+        self.metrics.index_seconds.observe(began.elapsed().as_secs_f64());
+        let candidates = &hits.candidates;
+        let sorted = candidates.windows(2).all(|pair| pair[0].cosine >= pair[1].cosine);
+        let bounded = candidates.len() <= limit as usize;
+        let above = candidates.iter().all(|candidate| candidate.cosine >= cosine_min);
+        self.deps.invariants.check("I6", sorted && bounded && above, "candidates of a search");
+        Ok(hits)
+    }
+
+    /// Appends the search's audit record; without it there is no answer (I8).
+    async fn audit_search(&self, search: &Search, cosine_min: f32, hits: &Hits) -> Result<(), Failure> {
+        let candidates = hits.candidates.iter().map(|hit| (hit.face, hit.cosine)).collect();
+        let audit = Audit {
+            part: search.named.part,
+            collection: search.named.name.to_string(),
+            request_id: search.caller.request_id.clone(),
+            principal: search.caller.principal.clone(),
+            at: self.deps.clock.now(),
+            what: AuditedAction::Search {
+                probe: search.probe,
+                threshold_cosine: cosine_min,
+                faces_max: faces_max(search.faces_max),
+                gallery_faces: hits.gallery_faces,
+                candidates,
+            },
+        };
+        self.audit.append(&audit).await.map_err(failure_from_port)?;
+        Ok(())
+    }
+}
+
+/// Zero is the default.
+fn faces_max(asked: u32) -> u32 {
+    if asked == 0 { CANDIDATES_DEFAULT } else { asked.min(CANDIDATES_MAX) }
+}
+
+fn candidate(calibration: &Calibration, hit: &Candidate) -> v1::Candidate {
+    v1::Candidate {
+        face: Some(face_view(hit.face, &hit.shown)),
+        similarity: calibration.similarity(hit.cosine),
+        cosine: hit.cosine,
+        false_match_rate: calibration.false_match_rate(hit.cosine).rate,
+    }
+}
+
+fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1::ScoreMeaning {
+    let fmr = calibration.false_match_rate(cosine_min);
+    v1::ScoreMeaning {
+        threshold_cosine: cosine_min,
+        false_match_rate: fmr.rate,
+        gallery_faces,
+        expected_strangers: expected_strangers(fmr.rate, gallery_faces),
+        extrapolated: fmr.extrapolated,
+    }
+}

@@ -1,0 +1,147 @@
+//! What administration can do, wherever it runs.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use vidimus_domain::catalog::{AccessKey, Tenant};
+use vidimus_domain::{ErrorCode, Failure};
+use vidimus_ledger::{Ledger, Walk};
+use vidimus_runtime::catalog::Catalog;
+
+/// One administrative command, as it is sent to the running service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AdminCommand {
+    /// Make a tenant.
+    CreateTenant {
+        /// Its name.
+        name: String,
+    },
+    /// All tenants.
+    ListTenants,
+    /// Refuse or accept a tenant's requests.
+    SetTenantDisabled {
+        /// Its name.
+        name: String,
+        /// Whether they are refused.
+        disabled: bool,
+    },
+    /// Delete a tenant without collections.
+    DeleteTenant {
+        /// Its name.
+        name: String,
+    },
+    /// Make a key.
+    CreateKey {
+        /// Its tenant's name.
+        tenant: String,
+        /// For operators.
+        label: String,
+    },
+    /// A tenant's keys.
+    ListKeys {
+        /// Its name.
+        tenant: String,
+    },
+    /// Refuse or accept a key.
+    SetKeyDisabled {
+        /// Its id.
+        id: String,
+        /// Whether it is refused.
+        disabled: bool,
+    },
+    /// Delete a key.
+    DeleteKey {
+        /// Its id.
+        id: String,
+    },
+    /// Compare records with points.
+    Reconcile {
+        /// All of them.
+        full: bool,
+    },
+}
+
+/// Carries commands out.
+#[derive(Clone)]
+pub struct AdminService {
+    /// Tenants and keys.
+    pub catalog: Arc<Catalog>,
+    /// Reconciles; none where the service does not run.
+    pub ledger: Option<Arc<Ledger>>,
+}
+
+impl AdminService {
+    /// Carries a command out and returns what it has to say, without secrets but for a new key's.
+    ///
+    /// # Errors
+    /// Where the command is refused or the store fails.
+    pub async fn execute(&self, command: AdminCommand) -> Result<Value, Failure> {
+        let catalog = &self.catalog;
+        let done = || Ok(json!({}));
+        match command {
+            AdminCommand::CreateTenant { name } => Ok(tenant(&catalog.create_tenant(name.parse()?).await?)),
+            AdminCommand::ListTenants => Ok(catalog.tenants().await?.iter().map(tenant).collect()),
+            AdminCommand::SetTenantDisabled { name, disabled } => {
+                catalog.set_tenant_disabled(&name.parse()?, disabled).await?;
+                done()
+            }
+            AdminCommand::DeleteTenant { name } => {
+                catalog.delete_tenant(&name.parse()?).await?;
+                done()
+            }
+            AdminCommand::CreateKey { tenant, label } => {
+                let key = catalog.create_key(&tenant.parse()?, &label).await?;
+                Ok(json!({
+                    "access_key_id": key.id.as_str(),
+                    "secret_access_key": key.secret.reveal(),
+                    "tenant": key.tenant_name.as_str(),
+                    "label": key.label,
+                }))
+            }
+            AdminCommand::ListKeys { tenant } => {
+                Ok(catalog.keys(&tenant.parse()?).await?.iter().map(access_key).collect())
+            }
+            AdminCommand::SetKeyDisabled { id, disabled } => {
+                catalog.set_key_disabled(&id.parse()?, disabled).await?;
+                done()
+            }
+            AdminCommand::DeleteKey { id } => {
+                catalog.delete_key(&id.parse()?).await?;
+                done()
+            }
+            AdminCommand::Reconcile { full } => self.reconcile(full).await,
+        }
+    }
+
+    async fn reconcile(&self, full: bool) -> Result<Value, Failure> {
+        let message = "reconciling needs the running service";
+        let ledger = self.ledger.as_ref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, message))?;
+        let walk = if full { Walk::Full } else { Walk::Changed };
+        Ok(json!(ledger.reconcile(walk).await?))
+    }
+}
+
+fn tenant(tenant: &Tenant) -> Value {
+    json!({
+        "name": tenant.name.as_str(),
+        "tenant_id": tenant.id.to_string(),
+        "account": tenant.account,
+        "state": match (tenant.deleted_at, tenant.disabled) {
+            (Some(_), _) => "deleted",
+            (None, true) => "disabled",
+            (None, false) => "enabled",
+        },
+        "created": tenant.created_at.day(),
+    })
+}
+
+fn access_key(key: &AccessKey) -> Value {
+    json!({
+        "access_key_id": key.id.as_str(),
+        "label": key.label,
+        "state": if key.disabled { "disabled" } else { "enabled" },
+        "created": key.created_at.day(),
+    })
+}

@@ -1,0 +1,106 @@
+//! `vidimus doctor`: says what is wrong with a configuration, a directory or a model, and what mends it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+use vidimus_edge::{EdgeConfig, EdgeIndex};
+use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions};
+use vidimus_onnx::{OnnxEncoder, OnnxRuntime};
+use vidimus_ports::random::SystemRandom;
+
+use crate::adapters::{load_model, runtime_path};
+use crate::config::Config;
+use crate::output;
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What one look found.
+struct Finding {
+    what: &'static str,
+    result: anyhow::Result<String>,
+}
+
+/// Looks at everything that `serve` would open, one after the other, and prints what it finds. Fails where anything is
+/// wrong. Directories that are not there yet are fine: `serve` makes them.
+///
+/// # Errors
+/// Where the findings cannot be printed.
+pub async fn run(config: &Config, arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
+    let mut findings = vec![Finding {
+        what: "configuration",
+        result: config.check().map(|()| "everything set is known and fits together".to_owned()),
+    }];
+    findings.push(Finding { what: "model", result: model(config) });
+    findings.push(Finding { what: "blobs", result: blobs(config) });
+    findings.push(Finding { what: "log", result: log(config) });
+    findings.push(Finding { what: "index", result: index(config).await });
+    let healthy = findings.iter().all(|finding| finding.result.is_ok());
+    print(&findings, arguments.json)?;
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn model(config: &Config) -> anyhow::Result<String> {
+    let model = load_model(config)?;
+    let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
+    OnnxEncoder::new(&config.encoder, &runtime, &model)?;
+    Ok(format!("{} loads, its digests are right", model.manifest.name))
+}
+
+fn blobs(config: &Config) -> anyhow::Result<String> {
+    let place = config.places()?.blobs;
+    if !place.exists() {
+        return Ok(format!("{} will be made", place.display()));
+    }
+    FileBlobStore::open(Directory::open(&place)?, config.storage.reserve_bytes, Arc::new(SystemRandom))?;
+    Ok(format!("{} opens", place.display()))
+}
+
+fn log(config: &Config) -> anyhow::Result<String> {
+    let place = config.places()?.log;
+    if !place.exists() {
+        return Ok(format!("{} will be made", place.display()));
+    }
+    FileEventLog::open(Directory::open(&place)?, LogOptions::default(), &SystemRandom)?;
+    Ok(format!("{} opens, every record's checksum is right", place.display()))
+}
+
+async fn index(config: &Config) -> anyhow::Result<String> {
+    let places = config.places()?;
+    if !places.index.exists() {
+        return Ok(format!("{} will be made", places.index.display()));
+    }
+    // The index has no lock of its own: the blobs' lock guards it.
+    let _lock = Directory::open(&places.blobs)?;
+    let index = EdgeIndex::open(EdgeConfig::new(&places.index)).await?;
+    let statistics = index.statistics().await?;
+    let points: u64 = statistics.iter().map(|placement| placement.points).sum();
+    Ok(format!("{} opens, {points} points in {} placements", places.index.display(), statistics.len()))
+}
+
+fn print(findings: &[Finding], as_json: bool) -> anyhow::Result<()> {
+    let said = |finding: &Finding| match &finding.result {
+        Ok(fine) => fine.clone(),
+        Err(error) => format!("{error:#}"),
+    };
+    if as_json {
+        let finding = |finding: &Finding| {
+            json!({ "what": finding.what, "fine": finding.result.is_ok(), "said": said(finding) })
+        };
+        let all: Vec<_> = findings.iter().map(finding).collect();
+        output::line(&serde_json::to_string(&all)?);
+        return Ok(());
+    }
+    for finding in findings {
+        let mark = if finding.result.is_ok() { "fine " } else { "WRONG" };
+        output::line(&format!("{mark}  {:<13}  {}", finding.what, said(finding)));
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! The operators' port: liveness, readiness, metrics, and administration for who has the token.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::Router;
+use hyper::{HeaderMap, StatusCode, header};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use vidimus_domain::ErrorCode;
+use vidimus_runtime::shutdown::Shutdown;
+
+use crate::admin::service::{AdminCommand, AdminService};
+
+/// What operators ask of.
+#[derive(Clone)]
+pub(crate) struct Operators {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) searchable: watch::Receiver<bool>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) admin: AdminService,
+    pub(crate) admin_token: String,
+}
+
+#[derive(Clone)]
+struct Shared {
+    operators: Operators,
+    ending: CancellationToken,
+}
+
+/// Where administration is posted to.
+pub(crate) const ADMIN_PATH: &str = "/admin/v1";
+
+/// Serves until the process ends: `/livez` and `/metrics` answer while it drains, `/readyz` says no from `ending` on.
+pub(crate) async fn serve(listener: TcpListener, operators: Operators, ending: CancellationToken) {
+    let router = Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route(ADMIN_PATH, post(admin))
+        .with_state(Shared { operators, ending });
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the operators' port failed");
+    }
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    if shared.ending.is_cancelled() || shared.operators.shutdown.has_begun() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
+    }
+    if !*shared.operators.searchable.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the index is catching up with the log\n").into_response();
+    }
+    (StatusCode::OK, "ready\n").into_response()
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut text = String::new();
+    if prometheus_client::encoding::text::encode(&mut text, &shared.operators.registry).is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn admin(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let operators = shared.operators;
+    if !is_bearer(&headers, &operators.admin_token) {
+        return (StatusCode::UNAUTHORIZED, "administration needs the token of the data directory\n").into_response();
+    }
+    let command = match serde_json::from_slice::<AdminCommand>(&body) {
+        Ok(command) => command,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    match operators.admin.execute(command).await {
+        Ok(answer) => ([(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response(),
+        Err(failure) => (status(failure.code), failure.message).into_response(),
+    }
+}
+
+/// Compares digests, so that the time it takes tells nothing of the token.
+fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    blake3::hash(sent.as_bytes()) == blake3::hash(token.as_bytes())
+}
+
+const fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::AlreadyExists | ErrorCode::Conflict | ErrorCode::QuotaExceeded => StatusCode::CONFLICT,
+        ErrorCode::Unavailable | ErrorCode::Throttled => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}

@@ -1,0 +1,121 @@
+//! The roles of one process, each built of ports and of the roles that it calls.
+//!
+//! | role | calls | stands on |
+//! |---|---|---|
+//! | embedding | | encoder |
+//! | indexing | | blobs, log, index |
+//! | ingestion | embedding, indexing | blobs, log |
+//! | query | embedding | log, index |
+//! | ledger | | blobs, log, index |
+//! | gateway | ingestion, query | blobs (the catalog) |
+//!
+//! What one role calls of another is the service trait that the `.proto` files generate: here the role itself, across
+//! processes a client behind the same trait.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use vidimus_embedding::{EmbeddingDeps, EmbeddingRole};
+use vidimus_gateway::{Gateway, GatewayDeps};
+use vidimus_indexing::{Indexing, IndexingDeps};
+use vidimus_ingestion::{Ingestion, IngestionDeps};
+use vidimus_ledger::{Ledger, LedgerDeps};
+use vidimus_proto::v1::embedding_server::Embedding;
+use vidimus_query::{Query, QueryDeps};
+use vidimus_runtime::catalog::{Catalog, CatalogDeps};
+use vidimus_runtime::invariants::Invariants;
+use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::shutdown::Shutdown;
+
+use crate::adapters::Adapters;
+use crate::config::Config;
+
+/// What the roles need besides the adapters.
+pub struct RoleParams<'a> {
+    /// How they behave.
+    pub config: &'a Config,
+    /// What is known of the face model.
+    pub face_models: Arc<FaceModels>,
+    /// Seals page tokens.
+    pub token_key: [u8; 32],
+    /// Ends what they start.
+    pub shutdown: &'a Shutdown,
+}
+
+/// The roles, running.
+pub struct Roles {
+    /// The tenants' door.
+    pub gateway: Gateway,
+    /// Reconciles on demand.
+    pub ledger: Arc<Ledger>,
+    /// Whether the index has all that it should.
+    pub searchable: watch::Receiver<bool>,
+}
+
+/// The catalog of these adapters. There is no other process that reads it, so nothing waits for a lease.
+#[must_use]
+pub fn catalog(adapters: &Adapters) -> Arc<Catalog> {
+    let deps = CatalogDeps {
+        blobs: Arc::clone(&adapters.blobs),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+    };
+    Arc::new(Catalog::new(deps, None))
+}
+
+/// Builds and starts all roles in this process.
+#[must_use]
+pub fn start_all(
+    adapters: &Adapters,
+    catalog: &Arc<Catalog>,
+    params: RoleParams<'_>,
+    registry: &mut Registry,
+) -> Roles {
+    let Adapters { blobs, log, index, encoder, clock, random } = adapters.clone();
+    let RoleParams { config, face_models, token_key, shutdown } = params;
+    let catalog = Arc::clone(catalog);
+    let invariants = Invariants::new(registry);
+    let embedding: Arc<dyn Embedding> = Arc::new(EmbeddingRole::new(EmbeddingDeps { encoder }, registry));
+
+    let deps = IndexingDeps {
+        blobs: Arc::clone(&blobs),
+        log: Arc::clone(&log),
+        index: Arc::clone(&index),
+        catalog: Arc::clone(&catalog),
+        clock: Arc::clone(&clock),
+    };
+    let indexing = Arc::new(Indexing::start(config.indexing.clone(), deps, shutdown, registry));
+    let searchable = indexing.searchable();
+
+    let deps = IngestionDeps {
+        blobs: Arc::clone(&blobs),
+        log: Arc::clone(&log),
+        embedding: Arc::clone(&embedding),
+        indexing,
+        catalog: Arc::clone(&catalog),
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+    };
+    let ingestion = Arc::new(Ingestion::new(config.ingestion.clone(), deps, registry));
+
+    let deps = QueryDeps {
+        index: Arc::clone(&index),
+        embedding,
+        log: Arc::clone(&log),
+        catalog: Arc::clone(&catalog),
+        face_models: Arc::clone(&face_models),
+        clock: Arc::clone(&clock),
+        searchable: searchable.clone(),
+        invariants,
+    };
+    let query = Arc::new(Query::new(deps, registry));
+
+    let deps = LedgerDeps { blobs, log, index, catalog: Arc::clone(&catalog), clock: Arc::clone(&clock) };
+    let ledger = Ledger::new(deps, registry);
+    ledger.start(config.ledger.clone(), shutdown);
+
+    let deps = GatewayDeps { ingestion, query, catalog, face_models, clock, random, token_key };
+    let gateway = Gateway::new(config.gateway.clone(), deps, registry);
+    Roles { gateway, ledger, searchable }
+}

@@ -1,0 +1,172 @@
+//! `vidimus serve`: open → start → bind → run → drain.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::shutdown::Shutdown;
+
+use crate::adapters::{self, Adapters, Opened};
+use crate::admin::service::AdminService;
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::operators::{self, Operators};
+use crate::roles::{self, RoleParams, Roles};
+
+/// Where a running service is found: what the ready file says, and `service.json` in the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The tenants' address.
+    pub tenants: SocketAddr,
+    /// The operators' address.
+    pub operators: SocketAddr,
+    /// The process.
+    pub pid: u32,
+}
+
+/// Where in the data directory a running service says where it is.
+pub(crate) const SERVICE_FILE: &str = "service.json";
+
+/// Listeners that are bound.
+struct Bound {
+    tenants: TcpListener,
+    operators: TcpListener,
+}
+
+/// Runs the service until SIGTERM or SIGINT. `decorate` may wrap the adapters: tests do.
+///
+/// # Errors
+/// Where something cannot be opened or bound, or the index cannot be flushed at the end.
+pub async fn serve(
+    config: Config,
+    ready_file: Option<PathBuf>,
+    decorate: impl FnOnce(Adapters) -> anyhow::Result<Adapters>,
+) -> anyhow::Result<()> {
+    let bound = bind(&config).await?;
+    let opened = adapters::open(&config).await?;
+    let adapters = decorate(opened.adapters.clone())?;
+    let shutdown = Shutdown::new();
+    let mut registry = Registry::default();
+    let catalog = roles::catalog(&adapters);
+    let placement = config.model()?;
+    let face_models = Arc::new(FaceModels {
+        face_model_version: catalog.face_model_version(&placement).await?,
+        calibration: opened.model.manifest.calibration()?,
+        placement,
+    });
+    let keys = Keys::new(config.data()?);
+    let params = RoleParams {
+        config: &config,
+        face_models,
+        token_key: keys.page_tokens(&*adapters.random)?,
+        shutdown: &shutdown,
+    };
+    let roles = roles::start_all(&adapters, &catalog, params, &mut registry);
+    let operators = Operators {
+        registry: Arc::new(registry),
+        searchable: roles.searchable.clone(),
+        shutdown: shutdown.clone(),
+        admin: AdminService { catalog, ledger: Some(Arc::clone(&roles.ledger)) },
+        admin_token: keys.admin_token(&*adapters.random)?,
+    };
+    run(&config, bound, (roles, operators), ready_file.as_deref(), &shutdown).await?;
+    drain(&config, &opened, &shutdown).await
+}
+
+async fn bind(config: &Config) -> anyhow::Result<Bound> {
+    let bind = async |name: &str, address: SocketAddr| {
+        TcpListener::bind(address).await.with_context(|| format!("listen for {name} on {address}"))
+    };
+    Ok(Bound {
+        tenants: bind("tenants", config.listen.tenants).await?,
+        operators: bind("operators", config.listen.operators).await?,
+    })
+}
+
+/// Serves until a signal comes and what was asked before it is answered.
+async fn run(
+    config: &Config,
+    bound: Bound,
+    (roles, operators): (Roles, Operators),
+    ready_file: Option<&Path>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let running = Running {
+        tenants: bound.tenants.local_addr()?,
+        operators: bound.operators.local_addr()?,
+        pid: std::process::id(),
+    };
+    write_json(&config.data()?.join(SERVICE_FILE), &running)?;
+    let refuse_new = CancellationToken::new();
+    let not_ready = refuse_new.clone();
+    tokio::spawn(operators::serve(bound.operators, operators, not_ready));
+    tokio::spawn(say_ready(roles.searchable.clone(), running, ready_file.map(Path::to_owned)));
+    let gateway_config = roles.gateway.config().clone();
+    let serving = vidimus_gateway::serve(bound.tenants, roles.gateway.router(), &gateway_config, refuse_new.clone());
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => return ended.context("serve tenants"),
+        signalled = ending_signal() => signalled?,
+    }
+    tracing::info!("shutting down: new work is refused");
+    refuse_new.cancel();
+    match tokio::time::timeout(config.shutdown_wait, serving).await {
+        Ok(ended) => ended.context("serve tenants")?,
+        Err(_) => tracing::warn!("requests were still running when the wait was over"),
+    }
+    shutdown.begin();
+    Ok(())
+}
+
+async fn ending_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Waits for the roles' tasks, which flush and commit, then closes the index.
+async fn drain(config: &Config, opened: &Opened, shutdown: &Shutdown) -> anyhow::Result<()> {
+    if !shutdown.drained(config.shutdown_wait).await {
+        tracing::warn!("a role was still running when the wait was over");
+    }
+    opened.close(config.shutdown_wait).await?;
+    tracing::info!("ended in order");
+    Ok(())
+}
+
+async fn say_ready(
+    mut searchable: tokio::sync::watch::Receiver<bool>,
+    running: Running,
+    ready_file: Option<PathBuf>,
+) {
+    if searchable.wait_for(|searchable| *searchable).await.is_err() {
+        return;
+    }
+    tracing::info!(tenants = %running.tenants, operators = %running.operators, pid = running.pid, "ready");
+    if let Some(path) = ready_file
+        && let Err(error) = write_json(&path, &running)
+    {
+        tracing::error!(%error, "the ready file cannot be written");
+    }
+}
+
+/// Writes beside and renames, so that a reader sees all of it or nothing.
+fn write_json(path: &Path, running: &Running) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        std::fs::write(&beside, serde_json::to_vec(running)?)?;
+        std::fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
