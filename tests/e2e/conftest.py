@@ -1,0 +1,60 @@
+"""A service for each module of tests, a tenant for all its tests, a collection for each test."""
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from service import Key, Service, binary, cache, models
+
+_numbers = itertools.count(1)
+
+
+def pytest_sessionstart() -> None:
+    """Says what is missing before any test fails of it."""
+    for path, command in [(binary(), "build"), (models(), "models"), (cache() / "assets/photos", "assets")]:
+        if not path.exists():
+            pytest.exit(f"{path} is missing: run `make {command}`", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def photos() -> SimpleNamespace:
+    """Portraits and one stranger, as bytes."""
+    folder = cache() / "assets/photos"
+    found = {path.stem: path.read_bytes() for path in folder.iterdir() if path.suffix in {".jpg", ".png"}}
+    return SimpleNamespace(**found)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory):
+    """A service on an empty directory."""
+    started = Service(tmp_path_factory.mktemp("service"))
+    started.start()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def key(service: Service) -> Key:
+    """The key of the module's tenant."""
+    return service.new_tenant("first")
+
+
+@pytest.fixture(scope="module")
+def client(service: Service, key: Key):
+    """A client that tries once."""
+    return service.client(key)
+
+
+@pytest.fixture
+def collection(client) -> str:
+    """An empty collection of the module's tenant."""
+    name = f"collection-{next(_numbers)}"
+    client.create_collection(CollectionId=name)
+    return name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of the test's own."""
+    return tmp_path

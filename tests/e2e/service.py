@@ -1,0 +1,144 @@
+"""A started `vidimus serve` on a directory of its own, and what an operator does with it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import urllib3
+from botocore.config import Config
+
+REGION = "eu-central-1"
+START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 30
+
+
+def cache() -> Path:
+    """Where downloads and builds are kept."""
+    return Path(os.environ.get("VIDIMUS_CACHE", Path.home() / ".cache/vidimus"))
+
+
+def binary() -> Path:
+    """The built program."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", cache() / "target"))
+    return Path(os.environ.get("VIDIMUS_BINARY", target / "debug/vidimus"))
+
+
+def models() -> Path:
+    """The imported face models."""
+    return Path(os.environ.get("VIDIMUS_MODELS", cache() / "models"))
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key as `vidimus admin key create --json` prints it."""
+
+    access_key_id: str
+    secret_access_key: str
+
+
+class Service:
+    """One process, started and ended by this object; its directory outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "service.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+        self.operators = ""
+
+    def start(self) -> None:
+        """Starts it and waits until it says that it is ready."""
+        ready = self.folder / "ready.json"
+        ready.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.serve_command() + ["--ready-file", str(ready)], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not ready.exists():
+            if self.process.poll() is not None:
+                raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log_end()}")
+            if time.monotonic() > deadline:
+                self.process.kill()
+                raise AssertionError(f"not ready after {START_SECONDS_MAX} s:\n{self.log_end()}")
+            time.sleep(0.02)
+        said = json.loads(ready.read_text())
+        assert said["pid"] == self.process.pid
+        self.address, self.operators = said["tenants"], said["operators"]
+
+    def serve_command(self) -> list[str]:
+        """The command line, on free ports of this machine alone."""
+        folders = ["--data", str(self.data), "--models", str(models())]
+        return [str(binary()), "serve", *folders, "--listen", "127.0.0.1:0", "--operators", "127.0.0.1:0"]
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """Ends it by its id; its exit status."""
+        assert self.process is not None
+        self.process.send_signal(with_signal)
+        try:
+            status = self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"still there {STOP_SECONDS_MAX} s after {with_signal.name}:\n{self.log_end()}")
+        self.process = None
+        return status
+
+    def close(self) -> None:
+        """Ends it, however a test left it."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    def log_end(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+
+    def admin(self, *words: str) -> object:
+        """Runs `vidimus admin …`; what it prints, read as JSON."""
+        command = [str(binary()), "admin", *words, "--json", "--data", str(self.data)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, f"{' '.join(words)}: {ran.stderr}\n{ran.stdout}"
+        return json.loads(ran.stdout) if ran.stdout.strip() else None
+
+    def new_tenant(self, name: str) -> Key:
+        """Makes a tenant and its first key."""
+        self.admin("tenant", "create", name)
+        return self.new_key(name)
+
+    def new_key(self, tenant: str) -> Key:
+        """Makes a further key of a tenant."""
+        made = self.admin("key", "create", tenant)
+        return Key(made["access_key_id"], made["secret_access_key"])
+
+    def client(self, key: Key, retries: int = 0, validate: bool = True):
+        """An unmodified boto3 client of this service."""
+        config = Config(
+            retries={"total_max_attempts": retries + 1, "mode": "standard"},
+            parameter_validation=validate,
+            read_timeout=60,
+        )
+        return boto3.client(
+            "rekognition",
+            endpoint_url=f"http://{self.address}",
+            region_name=REGION,
+            aws_access_key_id=key.access_key_id,
+            aws_secret_access_key=key.secret_access_key,
+            config=config,
+        )
+
+    def operators_page(self, path: str) -> tuple[int, str]:
+        """A page of the operators' port: its status and text."""
+        answer = urllib3.request("GET", f"http://{self.operators}{path}", retries=False, timeout=10.0)
+        return answer.status, answer.data.decode()
+
+    def stored(self) -> set[str]:
+        """The files of every record and photo, from the data directory."""
+        kinds = {"records", "photos"}
+        files = (path.relative_to(self.data) for path in self.data.rglob("*") if path.is_file())
+        return {str(path) for path in files if kinds & set(path.parts)}
