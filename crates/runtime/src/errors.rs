@@ -34,7 +34,11 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
 #[must_use]
 pub fn status_from_failure(failure: &Failure) -> Status {
     let mut details = ErrorDetails::new();
-    details.set_error_info(failure.code.as_str(), ERROR_DOMAIN, std::collections::HashMap::<String, String>::new());
+    details.set_error_info(
+        failure.code.as_str(),
+        ERROR_DOMAIN,
+        std::collections::HashMap::<String, String>::new(),
+    );
     if let Some(wait) = failure.retry_after {
         details.set_retry_info(Some(wait));
     }
@@ -48,7 +52,8 @@ pub fn failure_from_status(status: &Status) -> Failure {
     let named = details.error_info().and_then(|info| ErrorCode::from_name(&info.reason));
     let retry_after = details.retry_info().and_then(|info| info.retry_delay);
     let code = named.unwrap_or_else(|| code_of_foreign(status.code()));
-    let message = if named.is_some() { status.message().to_owned() } else { "the service cannot answer".to_owned() };
+    let message =
+        if named.is_some() { status.message().to_owned() } else { "the service cannot answer".to_owned() };
     Failure { code, message, retry_after }
 }
 
@@ -73,11 +78,16 @@ pub fn failure_from_port(error: PortError) -> Failure {
     let retry_after = error.retry_hint();
     let (code, message) = match error.kind() {
         PortErrorKind::Conflict => (ErrorCode::Conflict, "it was changed at the same time; try again"),
-        PortErrorKind::Unavailable => (ErrorCode::Unavailable, "a part of the service is not available; try again"),
-        PortErrorKind::Full => (ErrorCode::Unavailable, "no room is left to store anything new; try again later"),
-        PortErrorKind::Invalid | PortErrorKind::NotFound | PortErrorKind::Corrupt | PortErrorKind::Internal => {
-            (ErrorCode::Internal, "internal error")
+        PortErrorKind::Unavailable => {
+            (ErrorCode::Unavailable, "a part of the service is not available; try again")
         }
+        PortErrorKind::Full => {
+            (ErrorCode::Unavailable, "no room is left to store anything new; try again later")
+        }
+        PortErrorKind::Invalid
+        | PortErrorKind::NotFound
+        | PortErrorKind::Corrupt
+        | PortErrorKind::Internal => (ErrorCode::Internal, "internal error"),
     };
     if code == ErrorCode::Internal {
         tracing::error!(%error, "a port failed");
@@ -101,8 +111,11 @@ mod tests {
     #[test]
     fn failures_survive_the_way_through_a_status() {
         for code in ErrorCode::ALL {
-            let failure =
-                Failure { code, message: format!("{code:?}"), retry_after: Some(Duration::from_millis(1500)) };
+            let failure = Failure {
+                code,
+                message: format!("{code:?}"),
+                retry_after: Some(Duration::from_millis(1500)),
+            };
             assert_eq!(failure_from_status(&status_from_failure(&failure)), failure);
         }
     }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, bail};
 use rustix::process::{Signal, getpid, kill_process};
 use vidimus::adapters::Adapters;
-use vidimus_ports::faulty::{FaultyBlobStore, FaultyEventLog, FaultyFaceIndex, Interference, Moment, Stage, StageHook};
+use vidimus_ports::faulty::{
+    FaultyBlobStore, FaultyEventLog, FaultyFaceIndex, Interference, Moment, Stage, StageHook,
+};
 
 /// Names the stage to die at: `STAGE|before|COUNT` or `STAGE|after|COUNT`, as in `record put|after|3`; see [`Stage`]'s
 /// names.
@@ -81,7 +83,8 @@ pub fn wrap(adapters: Adapters, variable: impl Fn(&str) -> Option<String>) -> an
         return Ok(adapters);
     }
     let striker = Striker { kill_at, note, seen: Mutex::default() };
-    let hook: Arc<dyn Interference> = Arc::new(StageHook::new(move |stage, moment| striker.at(stage, moment)));
+    let hook: Arc<dyn Interference> =
+        Arc::new(StageHook::new(move |stage, moment| striker.at(stage, moment)));
     Ok(Adapters {
         blobs: Arc::new(FaultyBlobStore::new(adapters.blobs, Arc::clone(&hook))),
         log: Arc::new(FaultyEventLog::new(adapters.log, Arc::clone(&hook))),

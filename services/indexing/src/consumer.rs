@@ -185,8 +185,9 @@ impl Progress {
     fn take_durable(&mut self, durable_before: UnixMillis) -> Vec<Position> {
         let mut durable = Vec::new();
         for (partition, stretches) in &mut self.uncommitted {
-            let covered = stretches.iter().take_while(|stretch| stretch.projected_at <= durable_before).count();
-            let last = stretches.drain(..covered).last();
+            let covered =
+                stretches.iter().take_while(|stretch| stretch.projected_at <= durable_before).count();
+            let last = stretches.drain(..covered).next_back();
             durable.extend(last.map(|last| Position { partition: *partition, offset: last.next_offset }));
         }
         self.uncommitted.retain(|_, stretches| !stretches.is_empty());

@@ -56,7 +56,8 @@ impl Projector {
 
     async fn project_part(&self, part: &Part, images: &BTreeMap<ImageId, Seen>) -> PortResult<()> {
         // A dead collection's part is asked for by nobody: there is nothing to project.
-        let Some(collection) = self.deps.catalog.collection_by_part(part).await.map_err(catalog_failed)? else {
+        let Some(collection) = self.deps.catalog.collection_by_part(part).await.map_err(catalog_failed)?
+        else {
             return Ok(());
         };
         let gallery = collection.gallery();
@@ -78,8 +79,7 @@ impl Projector {
         images: &BTreeMap<ImageId, Seen>,
         now: UnixMillis,
     ) -> PortResult<Vec<Projection>> {
-        let reads: Vec<_> =
-            images.iter().map(|(image, seen)| self.read(part, (*image, seen), now)).collect();
+        let reads: Vec<_> = images.iter().map(|(image, seen)| self.read(part, (*image, seen), now)).collect();
         stream::iter(reads).buffer_unordered(CONCURRENT_READS).try_collect().await
     }
 

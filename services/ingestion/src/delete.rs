@@ -36,7 +36,10 @@ struct Erased {
 }
 
 impl Ingestion {
-    pub(crate) async fn delete(&self, request: v1::DeleteFacesRequest) -> Result<v1::DeleteFacesResponse, Failure> {
+    pub(crate) async fn delete(
+        &self,
+        request: v1::DeleteFacesRequest,
+    ) -> Result<v1::DeleteFacesResponse, Failure> {
         let named = named_collection(request.collection.as_ref())?;
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
         live.ok_or_else(|| no_such_collection(&named.name))?;
@@ -98,7 +101,10 @@ impl Ingestion {
             }
             return Ok(Erased { image, record: Some(record), erasure });
         }
-        Err(Failure::new(ErrorCode::Throttled, "a photo is being enrolled or deleted by many at once; try again"))
+        Err(Failure::new(
+            ErrorCode::Throttled,
+            "a photo is being enrolled or deleted by many at once; try again",
+        ))
     }
 
     async fn audit_deletion(

@@ -16,9 +16,7 @@ use vidimus_domain::record::{
     Enrolled, Enrolment, Origin, PhotoKey, Record, Refusal, Write, enrol, is_fresh,
 };
 use vidimus_domain::time::READ_FRESH;
-use vidimus_domain::{
-    ErrorCode, ExternalImageId, Failure, FaceNumber, ImageId, RequestId, UnixMillis,
-};
+use vidimus_domain::{ErrorCode, ExternalImageId, FaceNumber, Failure, ImageId, RequestId, UnixMillis};
 use vidimus_ports::PutCondition;
 use vidimus_proto::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
@@ -56,7 +54,10 @@ struct Done {
 }
 
 impl Ingestion {
-    pub(crate) async fn enrol_photo(&self, request: v1::IndexFacesRequest) -> Result<v1::IndexFacesResponse, Failure> {
+    pub(crate) async fn enrol_photo(
+        &self,
+        request: v1::IndexFacesRequest,
+    ) -> Result<v1::IndexFacesResponse, Failure> {
         let came_at = self.deps.clock.now();
         let named = named_collection(request.collection.as_ref())?;
         let collection = self.live_collection(&named).await?;
@@ -122,7 +123,13 @@ impl Ingestion {
             external_image_id,
         };
         let request_id = self.request_id(&request.retry_id)?;
-        Ok(Incoming { came_at: self.deps.clock.now(), origin, request: request_id, photo: request.photo.clone(), faces })
+        Ok(Incoming {
+            came_at: self.deps.clock.now(),
+            origin,
+            request: request_id,
+            photo: request.photo.clone(),
+            faces,
+        })
     }
 
     fn image_id(
@@ -154,7 +161,10 @@ impl Ingestion {
         let mut stored = None;
         for _ in 0..ATTEMPTS_MAX {
             if self.deps.clock.now().since(incoming.came_at) >= ENROLMENT_AGE_MAX {
-                return Err(Failure::unavailable("the enrolment took too long; try again", Duration::from_secs(1)));
+                return Err(Failure::unavailable(
+                    "the enrolment took too long; try again",
+                    Duration::from_secs(1),
+                ));
             }
             let origin = &incoming.origin;
             let read = self.records.read(&origin.part, origin.image).await.map_err(failure_from_port)?;
@@ -164,7 +174,10 @@ impl Ingestion {
             }
             self.metrics.lost_races.inc();
         }
-        Err(Failure::new(ErrorCode::Throttled, "this photo is being enrolled or deleted by many at once; try again"))
+        Err(Failure::new(
+            ErrorCode::Throttled,
+            "this photo is being enrolled or deleted by many at once; try again",
+        ))
     }
 
     /// One attempt; none where the record is to be read again.
@@ -174,7 +187,8 @@ impl Ingestion {
         read: &Read,
         stored: &mut Option<StoredPhoto>,
     ) -> Result<Option<Done>, Failure> {
-        if let Some(remembered) = read.record.as_ref().and_then(|record| record.remembered(&incoming.request)) {
+        if let Some(remembered) = read.record.as_ref().and_then(|record| record.remembered(&incoming.request))
+        {
             let faces = remembered.faces.clone();
             return Ok(read.record.clone().map(|record| Done { record, faces }));
         }

@@ -27,7 +27,8 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        let mut counter =
+            |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         counter("vidimus_enrolled_faces", "Faces that enrolments answered", &metrics.enrolled_faces);
         counter("vidimus_deleted_faces", "Faces that deletions answered", &metrics.deleted_faces);
         counter(
@@ -35,7 +36,11 @@ impl Metrics {
             "Enrolments answered before their faces were searchable",
             &metrics.answered_unprojected,
         );
-        counter("vidimus_record_races_lost", "Writes of records that were decided again", &metrics.lost_races);
+        counter(
+            "vidimus_record_races_lost",
+            "Writes of records that were decided again",
+            &metrics.lost_races,
+        );
         registry.register("vidimus_enrolments", "Photos to enrol, by outcome", metrics.enrolments.clone());
         registry.register("vidimus_deletions", "Deletions, by outcome", metrics.deletions.clone());
         metrics

@@ -1,4 +1,5 @@
 //! Enrolling and deleting over fakes: what is stored, what is said, and what a failure in the middle leaves.
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod world;
 
@@ -114,7 +115,8 @@ async fn a_failure_at_any_stage_is_told_and_a_retry_completes_it() {
     ] {
         for moment in [Moment::Before, Moment::After] {
             let world = World::new().await;
-            let request = v1::IndexFacesRequest { retry_id: "invocation".to_owned(), ..world.photo("1 face") };
+            let request =
+                v1::IndexFacesRequest { retry_id: "invocation".to_owned(), ..world.photo("1 face") };
             world.faults.script(stage, moment, 0, Fault::Fail(PortErrorKind::Unavailable));
             let told = world.enrol(request.clone()).await;
             assert_eq!(told, Err(ErrorCode::Unavailable), "{stage} {moment:?}");

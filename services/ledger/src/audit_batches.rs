@@ -71,7 +71,8 @@ impl AuditBatches {
             }
             let ending = self.shutdown.has_begun();
             let due = |waiting: &Waiting| ending || self.is_due(waiting, now);
-            let partitions = waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(partition, _)| *partition);
+            let partitions =
+                waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(partition, _)| *partition);
             for partition in partitions.collect::<Vec<_>>() {
                 let records = waiting.remove(&partition).map(|waiting| waiting.records).unwrap_or_default();
                 self.write(&incarnation, records, &mut *subscription).await?;

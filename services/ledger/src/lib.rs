@@ -17,8 +17,8 @@ use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::shutdown::Shutdown;
 
 use metrics::Metrics;
-pub use reconcile::{Reconciled, Walk};
 use reconcile::Reconciler;
+pub use reconcile::{Reconciled, Walk};
 
 /// How the ledger behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,11 +101,7 @@ impl Ledger {
         self.reconciler.lock().await.run(walk).await
     }
 
-    async fn reconcile_for_ever(
-        self: Arc<Self>,
-        config: LedgerConfig,
-        shutdown: Shutdown,
-    ) {
+    async fn reconcile_for_ever(self: Arc<Self>, config: LedgerConfig, shutdown: Shutdown) {
         while !shutdown.has_begun() {
             let walked = tokio::select! {
                 walked = self.reconcile(Walk::Changed) => walked,

@@ -19,7 +19,8 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        let mut counter =
+            |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         counter("vidimus_audit_records_stored", "Audit records written to the blob store", &metrics.audited);
         counter("vidimus_audit_batches", "Audit batches written to the blob store", &metrics.batches);
         counter(

@@ -1,4 +1,5 @@
 //! The ledger over fakes: what it says on the log, what it removes, what it writes.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
 mod world;
 
@@ -118,7 +119,15 @@ async fn nothing_is_left_of_a_dead_collection() {
     // A writer that slept comes late: it is found under the dead uid, which is forgotten only after a quiet day.
     world.project(&record).await;
     world.clock.advance(DAY);
-    world.blobs.put(&BlobKey::record(&world.part(), record.origin.image), record.encode().into(), PutCondition::IfAbsent).await.unwrap();
+    world
+        .blobs
+        .put(
+            &BlobKey::record(&world.part(), record.origin.image),
+            record.encode().into(),
+            PutCondition::IfAbsent,
+        )
+        .await
+        .unwrap();
     assert_eq!(ledger.reconcile(Walk::Changed).await.unwrap().cleared_collections, 1);
     assert!(!world.catalog.dead_collections(world.part().tenant).await.unwrap().is_empty());
     ledger.reconcile(Walk::Changed).await.unwrap();
@@ -156,8 +165,16 @@ async fn audit_records_are_written_once_and_trimmed() {
     let mut requests: Vec<String> = world.batched().await.into_iter().map(|audit| audit.request_id).collect();
     requests.sort();
     assert_eq!(requests, ["request-0", "request-1", "request-2", "request-3", "request-4"]);
-    world.until(async || world.log.committed(Topic::Audit, "ledger").await.unwrap().iter().any(|place| place.offset == 5)).await;
-    world.until(async || world.log.state(Topic::Audit).await.unwrap().iter().any(|state| state.first_offset == 5)).await;
+    world
+        .until(async || {
+            world.log.committed(Topic::Audit, "ledger").await.unwrap().iter().any(|place| place.offset == 5)
+        })
+        .await;
+    world
+        .until(async || {
+            world.log.state(Topic::Audit).await.unwrap().iter().any(|state| state.first_offset == 5)
+        })
+        .await;
 }
 
 #[tokio::test]

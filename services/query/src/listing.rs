@@ -26,14 +26,18 @@ impl Query {
         };
         let limit = page_size(request.faces_max);
         let listing = Listing::LiveAt(now);
-        let page = self.deps.index.scroll(&gallery, listing, after, limit).await.map_err(failure_from_port)?;
+        let page =
+            self.deps.index.scroll(&gallery, listing, after, limit).await.map_err(failure_from_port)?;
         let more = page.len() == limit;
         let last = page.last().filter(|_| more).map(|point| point.face.to_bytes().to_vec());
         let shown = page.iter().filter_map(|point| Some(face_view(point.face, point.shown.as_ref()?)));
         Ok(v1::ListFacesResponse { faces: shown.collect(), last_face_id: last.unwrap_or_default() })
     }
 
-    pub(crate) async fn count(&self, request: v1::CountFacesRequest) -> Result<v1::CountFacesResponse, Failure> {
+    pub(crate) async fn count(
+        &self,
+        request: v1::CountFacesRequest,
+    ) -> Result<v1::CountFacesResponse, Failure> {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let now = self.deps.clock.now();
         let counted = self.deps.index.count(&collection.gallery(), now).await;

@@ -30,7 +30,10 @@ struct Search {
 }
 
 impl Query {
-    pub(crate) async fn search_by_face(&self, request: v1::SearchFacesRequest) -> Result<v1::SearchResponse, Failure> {
+    pub(crate) async fn search_by_face(
+        &self,
+        request: v1::SearchFacesRequest,
+    ) -> Result<v1::SearchResponse, Failure> {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let face = FaceId::from_bytes(&request.face_id)?;
         let template = self.stored_template(&collection, face).await?;
@@ -50,10 +53,11 @@ impl Query {
     async fn stored_template(&self, collection: &Collection, face: FaceId) -> Result<Template, Failure> {
         let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
         let now = self.deps.clock.now();
-        let template = points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
-            PointBody::Live(live) if now < live.expires_at => Some(live.template),
-            _ => None,
-        });
+        let template =
+            points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
+                PointBody::Live(live) if now < live.expires_at => Some(live.template),
+                _ => None,
+            });
         let message = || format!("The face id: {face} was not found in the collection");
         template.ok_or_else(|| Failure::new(ErrorCode::InvalidParameter, message()))
     }

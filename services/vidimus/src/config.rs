@@ -290,8 +290,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("vidimus.toml");
         std::fs::write(&file, text)?;
-        let settings =
-            Settings { config: Some(file), data: Some(folder.path().to_owned()), models: None };
+        let settings = Settings { config: Some(file), data: Some(folder.path().to_owned()), models: None };
         let config = Config::load(&settings)?;
         config.check()?;
         Ok(config)
@@ -299,7 +298,8 @@ mod tests {
 
     #[test]
     fn files_are_read_over_the_defaults() {
-        let config = with_file("[listen]\ntenants = \"127.0.0.1:1\"\n[ingestion]\nsearchable_wait = \"3s\"").unwrap();
+        let config =
+            with_file("[listen]\ntenants = \"127.0.0.1:1\"\n[ingestion]\nsearchable_wait = \"3s\"").unwrap();
         assert_eq!(config.listen.tenants.port(), 1);
         assert_eq!(config.listen.operators.port(), 7601);
         assert_eq!(config.ingestion.searchable_wait, Duration::from_secs(3));

@@ -91,9 +91,7 @@ fn print(findings: &[Finding], as_json: bool) -> anyhow::Result<()> {
         Err(error) => format!("{error:#}"),
     };
     if as_json {
-        let finding = |finding: &Finding| {
-            json!({ "what": finding.what, "fine": finding.result.is_ok(), "said": said(finding) })
-        };
+        let finding = |finding: &Finding| json!({ "what": finding.what, "fine": finding.result.is_ok(), "said": said(finding) });
         let all: Vec<_> = findings.iter().map(finding).collect();
         output::line(&serde_json::to_string(&all)?);
         return Ok(());

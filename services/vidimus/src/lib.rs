@@ -53,7 +53,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(admin::run(&config, arguments))
         }
         Command::Models(arguments) => {
-            models::run(&vidimus_onnx::ModelStore::new(config()?.models_directory()?), &arguments, &mut std::io::stdout())?;
+            models::run(
+                &vidimus_onnx::ModelStore::new(config()?.models_directory()?),
+                &arguments,
+                &mut std::io::stdout(),
+            )?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Evaluate(arguments) => {

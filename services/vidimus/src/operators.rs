@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use hyper::{HeaderMap, StatusCode, header};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -71,7 +71,8 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 async fn admin(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let operators = shared.operators;
     if !is_bearer(&headers, &operators.admin_token) {
-        return (StatusCode::UNAUTHORIZED, "administration needs the token of the data directory\n").into_response();
+        return (StatusCode::UNAUTHORIZED, "administration needs the token of the data directory\n")
+            .into_response();
     }
     let command = match serde_json::from_slice::<AdminCommand>(&body) {
         Ok(command) => command,

@@ -109,7 +109,8 @@ async fn run(
     tokio::spawn(operators::serve(bound.operators, operators, not_ready));
     tokio::spawn(say_ready(roles.searchable.clone(), running, ready_file.map(Path::to_owned)));
     let gateway_config = roles.gateway.config().clone();
-    let serving = vidimus_gateway::serve(bound.tenants, roles.gateway.router(), &gateway_config, refuse_new.clone());
+    let serving =
+        vidimus_gateway::serve(bound.tenants, roles.gateway.router(), &gateway_config, refuse_new.clone());
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return ended.context("serve tenants"),

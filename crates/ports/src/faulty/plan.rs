@@ -104,10 +104,6 @@ impl FaultPlan {
     }
 
     /// Adds a fault: it meets the call that is there after `skipped` more have been.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "four and the plan; a sentence of a script, best read in one line"
-    )]
     pub fn script(&self, stage: Stage, moment: Moment, skipped: u64, fault: Fault) {
         let mut state = self.state();
         let calls = state.calls.get(&(stage, moment)).copied().unwrap_or(0);

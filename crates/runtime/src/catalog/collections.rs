@@ -134,9 +134,8 @@ impl Catalog {
             return Ok(None);
         };
         let named = self.read::<Collection>(&BlobKey::collection(part.tenant, &entry.name)).await?;
-        let live = |collection: &Collection| {
-            collection.uid == part.collection && collection.deleted_at.is_none()
-        };
+        let live =
+            |collection: &Collection| collection.uid == part.collection && collection.deleted_at.is_none();
         Ok(named.map(|(collection, _)| collection).filter(live).map(Arc::new))
     }
 
@@ -155,7 +154,8 @@ impl Catalog {
         let mut found = Vec::new();
         let mut after = after.cloned();
         while found.len() < limit {
-            let page = self.deps.blobs.list(&prefix, after.as_ref(), PAGE).await.map_err(failure_from_port)?;
+            let page =
+                self.deps.blobs.list(&prefix, after.as_ref(), PAGE).await.map_err(failure_from_port)?;
             for entry in &page {
                 let read = self.read::<Collection>(&entry.key).await?.map(|(collection, _)| collection);
                 let live = read.filter(|collection| collection.deleted_at.is_none());
@@ -212,7 +212,8 @@ impl Catalog {
         let mut dead = Vec::new();
         let mut after: Option<BlobKey> = None;
         loop {
-            let page = self.deps.blobs.list(&prefix, after.as_ref(), PAGE).await.map_err(failure_from_port)?;
+            let page =
+                self.deps.blobs.list(&prefix, after.as_ref(), PAGE).await.map_err(failure_from_port)?;
             for listed in &page {
                 let Some((entry, _)) = self.read::<UidEntry>(&listed.key).await? else { continue };
                 let old = self.deps.clock.now().since(listed.modified_at) > READ_FRESH;

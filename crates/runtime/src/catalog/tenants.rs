@@ -87,7 +87,11 @@ impl Catalog {
         self.change_tenant(name, |tenant| tenant.deleted_at = Some(now)).await
     }
 
-    async fn change_tenant(&self, name: &TenantName, change: impl FnOnce(&mut Tenant)) -> Result<(), Failure> {
+    async fn change_tenant(
+        &self,
+        name: &TenantName,
+        change: impl FnOnce(&mut Tenant),
+    ) -> Result<(), Failure> {
         let key = BlobKey::tenant(name);
         let live = self.read::<Tenant>(&key).await?.filter(|(tenant, _)| tenant.deleted_at.is_none());
         let (mut tenant, etag) = live.ok_or_else(|| no_such_tenant(name))?;

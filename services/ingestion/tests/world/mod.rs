@@ -45,7 +45,12 @@ struct FakeEmbedding;
 fn faces(photo: &[u8]) -> Vec<v1::DetectedFace> {
     let count = photo.first().copied().unwrap_or_default().saturating_sub(b'0');
     let face = |number: u8| v1::DetectedFace {
-        bounding_box: Some(v1::BoundingBox { left: f32::from(number) * 0.1, top: 0.0, width: 0.1, height: 0.1 }),
+        bounding_box: Some(v1::BoundingBox {
+            left: f32::from(number) * 0.1,
+            top: 0.0,
+            width: 0.1,
+            height: 0.1,
+        }),
         landmarks: vec![v1::Point::default(); 5],
         confidence: 0.9,
         template: vec![0.6, 0.8],
@@ -175,7 +180,8 @@ impl World {
     /// How many changes were said.
     pub async fn changes(&self) -> usize {
         let payloads = self.payloads(Topic::Changes).await;
-        payloads.iter().map(|payload| Change::decode(payload).unwrap()).count()
+        let changes: Vec<Change> = payloads.iter().map(|payload| Change::decode(payload).unwrap()).collect();
+        changes.len()
     }
 
     /// What was audited.

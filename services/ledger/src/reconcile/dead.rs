@@ -12,7 +12,11 @@ use super::{Reconciled, Reconciler};
 
 impl Reconciler {
     /// Clears a tenant's dead collections; then, where the tenant itself is deleted, all that is left of it.
-    pub(super) async fn clear_dead(&mut self, tenant: &Tenant, found: &mut Reconciled) -> Result<(), Failure> {
+    pub(super) async fn clear_dead(
+        &mut self,
+        tenant: &Tenant,
+        found: &mut Reconciled,
+    ) -> Result<(), Failure> {
         let dead = self.deps.catalog.dead_collections(tenant.id).await?;
         for collection in &dead {
             self.clear_collection(collection, found).await?;
@@ -28,7 +32,11 @@ impl Reconciler {
 
     /// Removes what lies under a dead collection. It is forgotten only when nothing was found a day after it was first
     /// seen dead: a writer that slept may come late.
-    async fn clear_collection(&mut self, dead: &DeadCollection, found: &mut Reconciled) -> Result<(), Failure> {
+    async fn clear_collection(
+        &mut self,
+        dead: &DeadCollection,
+        found: &mut Reconciled,
+    ) -> Result<(), Failure> {
         let part = dead.gallery.part;
         self.deps.index.remove_part(&dead.gallery).await.map_err(failure_from_port)?;
         let contents = BlobPrefix::collection_contents(&part);

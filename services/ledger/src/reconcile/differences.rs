@@ -6,7 +6,7 @@ use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::event::Change;
 use vidimus_domain::record::{Record, projection};
 use vidimus_domain::time::ERASED_KEPT;
-use vidimus_domain::{ErrorCode, FaceId, Failure, FaceNumber, ImageId, Version};
+use vidimus_domain::{ErrorCode, FaceId, FaceNumber, Failure, ImageId, Version};
 use vidimus_ports::face_index::ListedPoint;
 use vidimus_ports::{BlobEntry, Listing, PortResult};
 use vidimus_runtime::errors::failure_from_port;
@@ -83,7 +83,8 @@ impl Reconciler {
     }
 
     async fn compare_image(&self, scope: &Scope<'_>, side: &Side, found: &mut Reconciled) -> PortResult<()> {
-        let stale = |point: &ListedPoint| point.erased_at.is_some_and(|at| scope.now.since(at) >= ERASED_KEPT);
+        let stale =
+            |point: &ListedPoint| point.erased_at.is_some_and(|at| scope.now.since(at) >= ERASED_KEPT);
         let recent = side.entry.as_ref().is_none_or(|entry| scope.is_recent(entry));
         if !recent && !side.points.is_empty() && !side.points.iter().any(stale) {
             return Ok(());

@@ -13,7 +13,9 @@ use vidimus_domain::event::{Audit, AuditedAction, Change};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::point::Gallery;
-use vidimus_domain::record::{Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol, erase, projection};
+use vidimus_domain::record::{
+    Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol, erase, projection,
+};
 use vidimus_domain::{FaceNumber, ImageId, Nonce, Part, Template, UnixMillis};
 use vidimus_ledger::{Ledger, LedgerConfig, LedgerDeps};
 use vidimus_ports::clock::ManualClock;

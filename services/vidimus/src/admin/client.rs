@@ -21,7 +21,8 @@ pub(super) async fn execute(config: &Config, command: &AdminCommand) -> anyhow::
     let data = config.data()?;
     let path = data.join(SERVICE_FILE);
     let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    let running: Running = serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))?;
+    let running: Running =
+        serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))?;
     let token = Keys::new(data).existing_admin_token()?;
     let asking = || format!("ask the service at {} (process {})", running.operators, running.pid);
     let stream = TcpStream::connect(running.operators).await.with_context(asking)?;

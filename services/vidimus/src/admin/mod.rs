@@ -165,7 +165,8 @@ fn print(answer: &Value) {
         Value::Array(rows) if rows.is_empty() => output::note("none"),
         Value::Array(rows) => {
             let first = rows.first().and_then(Value::as_object);
-            let headings: Vec<&str> = first.map(|row| row.keys().map(String::as_str).collect()).unwrap_or_default();
+            let headings: Vec<&str> =
+                first.map(|row| row.keys().map(String::as_str).collect()).unwrap_or_default();
             let cells = |row: &Value| headings.iter().map(|heading| text(&row[*heading])).collect();
             output::table(&headings, &rows.iter().map(cells).collect::<Vec<_>>());
         }

@@ -150,7 +150,10 @@ fn wilson(share: f64, trials: f64) -> (f64, f64) {
     let spread = Z * Z / trials;
     let centre = (share + spread / 2.0) / (1.0 + spread);
     let half = Z / (1.0 + spread) * (share * (1.0 - share) / trials + spread / (4.0 * trials)).sqrt();
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+    // Where all trials are alike one end is exact, whatever rounding says.
+    let low = if share == 0.0 { 0.0 } else { centre - half };
+    let high = if share == 1.0 { 1.0 } else { centre + half };
+    (low, high)
 }
 
 #[cfg(test)]

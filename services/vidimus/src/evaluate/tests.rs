@@ -100,7 +100,9 @@ fn the_table_and_the_json_say_the_same() {
     assert_eq!(json["identification"]["rank_one"]["rate"], 1.0);
     assert_eq!(json["verification"]["at_calibration"][1]["calibrated"], 1e-4);
     let table = written(false);
-    for line in ["sface-2021dec: 4 people, 8 photos with a face", "1:N, gallery of 2, 4 mated and 2 non-mated"] {
+    for line in
+        ["sface-2021dec: 4 people, 8 photos with a face", "1:N, gallery of 2, 4 mated and 2 non-mated"]
+    {
         assert!(table.contains(line), "{table}");
     }
 }
