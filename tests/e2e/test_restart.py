@@ -1,7 +1,9 @@
 """What was acknowledged is there after an end, an orderly one or not."""
 
+import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from asking import enrol, face_ids, refusal, search
@@ -39,6 +41,44 @@ def test_everything_is_searchable_after_a_restart(own, photos, how):
     [again] = enrol(client, "people", photos.biden, "biden")
     assert again != deleted
     assert search(client, "people", photos.biden) == [again]
+
+
+@pytest.mark.parametrize("lost", [["index"], ["log"], ["index", "log"]], ids="+".join)
+def test_a_lost_index_or_log_is_made_again_before_it_is_searched(own, photos, lost):
+    key = own.new_tenant("first")
+    client = own.client(key)
+    client.create_collection(CollectionId="people")
+    [kept] = enrol(client, "people", photos.obama, "obama")
+    [deleted] = enrol(client, "people", photos.biden, "biden")
+    client.delete_faces(CollectionId="people", FaceIds=[deleted])
+    assert own.stop() == 0
+
+    for part in lost:
+        shutil.rmtree(own.data / part)
+    own.start()
+
+    client = own.client(key)
+    assert search(client, "people", photos.obama2) == [kept]
+    assert search(client, "people", photos.biden, FaceMatchThreshold=0) == [kept]
+    assert face_ids(client, "people") == [kept]
+
+
+def test_a_damaged_record_stops_nothing_else(own, photos):
+    key = own.new_tenant("first")
+    client = own.client(key)
+    client.create_collection(CollectionId="people")
+    enrol(client, "people", photos.biden, "biden")
+    [record] = [own.data / path for path in own.stored() if "records" in Path(path).parts]
+    assert own.stop() == 0
+    record.write_bytes(record.read_bytes()[:-1])
+    shutil.rmtree(own.data / "index")
+    own.start()
+
+    client = own.client(key)
+    [face] = enrol(client, "people", photos.obama, "obama")
+    assert search(client, "people", photos.obama2) == [face]
+    client.delete_faces(CollectionId="people", FaceIds=[face])
+    assert search(client, "people", photos.obama2) == []
 
 
 def test_a_restart_keeps_keys_disabled(own):

@@ -1,8 +1,12 @@
 //! Ending in order (I10): not ready; refuse new work; drain what runs; flush the index; commit; flush telemetry; exit.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,6 +15,7 @@ use tokio_util::task::TaskTracker;
 pub struct Shutdown {
     token: CancellationToken,
     tasks: TaskTracker,
+    panicked: Arc<AtomicBool>,
 }
 
 impl Shutdown {
@@ -37,9 +42,22 @@ impl Shutdown {
         self.token.cancelled().await;
     }
 
-    /// Runs a task that [`Shutdown::drained`] waits for. The task watches [`Shutdown::begun`] by itself.
+    /// Runs a task that [`Shutdown::drained`] waits for. The task watches [`Shutdown::begun`] by itself. One that panics is
+    /// remembered: see [`Shutdown::has_lost_a_task`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+        let panicked = Arc::clone(&self.panicked);
+        self.tasks.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!("a task of a role has panicked; the service is not ready any more");
+                panicked.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Whether a task has panicked: the process should be started anew.
+    #[must_use]
+    pub fn has_lost_a_task(&self) -> bool {
+        self.panicked.load(Ordering::Relaxed)
     }
 
     /// Waits for every task, `patience` at most; returns whether all ended.

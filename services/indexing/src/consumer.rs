@@ -1,7 +1,8 @@
 //! The consumer of the changes: the safety net that projects whatever a call did not.
 //!
-//! It has no dead letters: what cannot be projected is tried again, with a growing pause, and counted. It commits only
-//! what a flush of the index has covered, so that a power loss cannot lose a projection that was committed.
+//! It has no dead letters: what cannot be projected is tried again, with a growing pause, and counted; what cannot be
+//! projected at all, since its record is damaged or there is no room, is left to reconciling, so that it holds up no other.
+//! It commits only what a flush of the index has covered, so that a power loss cannot lose a projection that was committed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use vidimus_domain::UnixMillis;
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Change;
-use vidimus_ports::{LogRecord, PortError, PortErrorKind, PortResult, Position, Subscription, Topic};
+use vidimus_ports::{LogRecord, PortErrorKind, PortResult, Position, Subscription, Topic};
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::shutdown::Shutdown;
 
@@ -80,10 +81,10 @@ impl Consumer {
                 progress.projected(&records, self.deps.clock.now());
                 self.metrics.changes.inc_by(records.len() as u64);
             }
-            *pause = PAUSE_FIRST;
             self.say_when_caught_up(&mut progress);
             if self.deps.clock.now().since(progress.flushed_at) >= self.config.flush_interval {
                 self.flush_and_commit(&mut *subscription, &mut progress).await?;
+                *pause = PAUSE_FIRST;
             }
         }
         self.flush_and_commit(&mut *subscription, &mut progress).await
@@ -113,7 +114,7 @@ impl Consumer {
 
     /// Projects a batch, again and again until it is done or shutdown begins: then it is left uncommitted.
     async fn project_until_done(&self, records: &[LogRecord]) -> PortResult<()> {
-        let changes = records.iter().map(decode).collect::<PortResult<Vec<_>>>()?;
+        let mut changes: Vec<Change> = records.iter().filter_map(|record| self.decode(record)).collect();
         let mut pause = PAUSE_FIRST;
         loop {
             let error = match self.projector.project_changes(&changes).await {
@@ -122,11 +123,43 @@ impl Consumer {
             };
             self.metrics.retries.inc();
             tracing::error!(%error, changes = changes.len(), "changes could not be projected; trying again");
+            if error.kind() != PortErrorKind::Unavailable {
+                changes = self.project_each(changes).await;
+            }
             if self.shutdown.has_begun() {
                 return Err(error);
             }
             self.pause(&mut pause).await;
         }
+    }
+
+    /// Projects changes one by one, so that one that cannot be projected (its record is damaged, there is no room) holds up no
+    /// other. Such a one is left to reconciling, which says it again as long as record and points differ. Returns those that
+    /// only have to be tried again.
+    async fn project_each(&self, changes: Vec<Change>) -> Vec<Change> {
+        let mut again = Vec::new();
+        for change in changes {
+            match self.projector.project_changes(std::slice::from_ref(&change)).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == PortErrorKind::Unavailable => again.push(change),
+                Err(error) => {
+                    self.metrics.left_behind.inc();
+                    tracing::error!(%error, image = %change.image, "a change is left to reconciling");
+                }
+            }
+        }
+        again
+    }
+
+    /// A change that cannot be read is left to reconciling too.
+    fn decode(&self, record: &LogRecord) -> Option<Change> {
+        let decoded = Change::decode(&record.payload);
+        decoded
+            .inspect_err(|error| {
+                self.metrics.left_behind.inc();
+                tracing::error!(%error, position = ?record.position, "a change cannot be read");
+            })
+            .ok()
     }
 
     async fn pause(&self, pause: &mut Duration) {
@@ -193,9 +226,4 @@ impl Progress {
         self.uncommitted.retain(|_, stretches| !stretches.is_empty());
         durable
     }
-}
-
-fn decode(record: &LogRecord) -> PortResult<Change> {
-    Change::decode(&record.payload)
-        .map_err(|error| PortError::new(PortErrorKind::Corrupt, "decode change").because(error))
 }

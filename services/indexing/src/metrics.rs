@@ -13,6 +13,8 @@ pub(crate) struct Metrics {
     pub(crate) projected_records: Counter,
     /// Batches that failed and were tried again.
     pub(crate) retries: Counter,
+    /// Changes that could not be projected at all.
+    pub(crate) left_behind: Counter,
     /// Flushes of the index that were followed by a commit.
     pub(crate) commits: Counter,
     /// Changes that were not projected yet when last looked at.
@@ -36,6 +38,11 @@ impl Metrics {
             "vidimus_projection_retries",
             "Batches of changes that could not be projected and were tried again; alarm when it keeps growing",
             metrics.retries.clone(),
+        );
+        registry.register(
+            "vidimus_changes_left_to_reconciling",
+            "Changes whose record is damaged, or for which there was no room; alarm when it grows",
+            metrics.left_behind.clone(),
         );
         registry.register(
             "vidimus_changes_commits",

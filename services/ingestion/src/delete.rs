@@ -2,7 +2,7 @@
 //! longer match (I3); where that cannot be said yet, the answer is a retryable error: the deletion is decided and will
 //! be carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::event::{Audit, AuditedAction};
@@ -43,23 +43,22 @@ impl Ingestion {
         let named = named_collection(request.collection.as_ref())?;
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
         live.ok_or_else(|| no_such_collection(&named.name))?;
-        let faces = face_ids(&request.face_ids)?;
-        let erased = self.erase_all(&named.part, by_image(&faces)).await?;
+        let faces = distinct(face_ids(&request.face_ids)?);
+        let erasing = by_image(&faces)
+            .into_iter()
+            .map(|(image, numbers)| self.erase_image(&named.part, image, numbers));
+        let erased: Vec<Erased> =
+            stream::iter(erasing).buffer_unordered(CONCURRENT_RECORDS).try_collect().await?;
         let fates = fates(&erased);
         let gone = faces.iter().copied().filter(|face| matches!(fates.get(face), Some(Fate::Erased)));
+        // It is decided now, so it is audited now, whatever becomes of the answer.
         self.audit_deletion(&named, &request, gone.collect()).await?;
+        self.carry_out(&named.part, &erased).await?;
         Ok(response(&faces, &fates))
     }
 
-    /// Erases, says so, has it projected, and removes the photos, in this order: unsearchable first.
-    async fn erase_all(
-        &self,
-        part: &Part,
-        images: BTreeMap<ImageId, Vec<FaceNumber>>,
-    ) -> Result<Vec<Erased>, Failure> {
-        let erasing = images.into_iter().map(|(image, numbers)| self.erase_image(part, image, numbers));
-        let erased: Vec<Erased> =
-            stream::iter(erasing).buffer_unordered(CONCURRENT_RECORDS).try_collect().await?;
+    /// Has it projected and removes the photos, in this order: unsearchable first.
+    async fn carry_out(&self, part: &Part, erased: &[Erased]) -> Result<(), Failure> {
         let touched = erased.iter().filter(|erased| !erased.erasure.erased.is_empty());
         let images = touched.clone().map(|erased| erased.image).collect::<Vec<_>>();
         if !images.is_empty() {
@@ -68,7 +67,7 @@ impl Ingestion {
         for record in touched.filter_map(|erased| erased.record.as_ref()) {
             self.remove_photos(record).await?;
         }
-        Ok(erased)
+        Ok(())
     }
 
     /// Erases faces of one record and says so on the log. A deletion that finds its effect there says it again (rule 3).
@@ -134,6 +133,12 @@ fn decided(failure: Failure) -> Failure {
         "the deletion is decided and will be carried out; ask again to hear that it is done",
         failure.retry_after.unwrap_or(std::time::Duration::from_secs(1)),
     )
+}
+
+/// Each face once, where it was first named.
+fn distinct(faces: Vec<FaceId>) -> Vec<FaceId> {
+    let mut seen = HashSet::with_capacity(faces.len());
+    faces.into_iter().filter(|face| seen.insert(*face)).collect()
 }
 
 /// The faces' numbers by image. An id without a number is no face's.

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
-use vidimus_domain::Failure;
 use vidimus_domain::catalog::Collection;
+use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{Clock, EventLog, FaceIndex};
 use vidimus_proto::v1;
 use vidimus_proto::v1::embedding_server::Embedding;
@@ -76,6 +76,11 @@ impl Query {
         let named = named_collection(collection)?;
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
         let live = live.ok_or_else(|| no_such_collection(&named.name))?;
+        // What scores mean is known of the running model alone (I7).
+        if live.placement != self.deps.face_models.placement {
+            let message = format!("the collection's face model {} is not the one that runs", live.placement);
+            return Err(Failure::new(ErrorCode::InvalidParameter, message));
+        }
         Ok((named, live))
     }
 }

@@ -96,9 +96,18 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
 }
 
 async fn open_index(config: &Config, root: PathBuf) -> anyhow::Result<EdgeIndex> {
-    let largest_part_faces = config.index_options.largest_collection_faces.get();
-    let edge = EdgeConfig { largest_part_faces, ..EdgeConfig::new(root) };
-    EdgeIndex::open(edge).await.context("open the index")
+    EdgeIndex::open(edge_config(config, root)).await.context("open the index")
+}
+
+/// The index's settings. It refuses enrolments only when less room is left than the blobs would leave: what they have taken
+/// is projected.
+pub(crate) fn edge_config(config: &Config, root: PathBuf) -> EdgeConfig {
+    let defaults = EdgeConfig::new(root);
+    EdgeConfig {
+        largest_part_faces: config.index_options.largest_collection_faces.get(),
+        free_bytes_min: defaults.free_bytes_min.min(config.storage.reserve_bytes / 2),
+        ..defaults
+    }
 }
 
 /// The configured model, its digests checked.

@@ -27,7 +27,9 @@ impl Keys {
 
     /// Opens the service's administration.
     pub(crate) fn admin_token(&self, random: &dyn Random) -> anyhow::Result<String> {
-        self.read_or_make("admin-token", random)
+        let token = self.read_or_make("admin-token", random)?;
+        parse(&token).with_context(|| format!("{} is damaged", self.folder.join("admin-token").display()))?;
+        Ok(token)
     }
 
     /// The token as a running service has it.

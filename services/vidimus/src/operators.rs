@@ -53,6 +53,10 @@ async fn ready(State(shared): State<Shared>) -> Response {
     if shared.ending.is_cancelled() || shared.operators.shutdown.has_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     }
+    if shared.operators.shutdown.has_lost_a_task() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "a task has failed; start the service anew\n")
+            .into_response();
+    }
     if !*shared.operators.searchable.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the index is catching up with the log\n").into_response();
     }

@@ -35,6 +35,10 @@ use crate::config::Config;
 pub struct RoleParams<'a> {
     /// How they behave.
     pub config: &'a Config,
+    /// Tenants, keys, collections.
+    pub catalog: Arc<Catalog>,
+    /// The ledger, to be started.
+    pub ledger: Arc<Ledger>,
     /// What is known of the face model.
     pub face_models: Arc<FaceModels>,
     /// Seals page tokens.
@@ -64,17 +68,24 @@ pub fn catalog(adapters: &Adapters) -> Arc<Catalog> {
     Arc::new(Catalog::new(deps, None))
 }
 
+/// The ledger of these adapters; it is started with the other roles.
+#[must_use]
+pub fn ledger(adapters: &Adapters, catalog: &Arc<Catalog>, registry: &mut Registry) -> Arc<Ledger> {
+    let deps = LedgerDeps {
+        blobs: Arc::clone(&adapters.blobs),
+        log: Arc::clone(&adapters.log),
+        index: Arc::clone(&adapters.index),
+        catalog: Arc::clone(catalog),
+        clock: Arc::clone(&adapters.clock),
+    };
+    Ledger::new(deps, registry)
+}
+
 /// Builds and starts all roles in this process.
 #[must_use]
-pub fn start_all(
-    adapters: &Adapters,
-    catalog: &Arc<Catalog>,
-    params: RoleParams<'_>,
-    registry: &mut Registry,
-) -> Roles {
+pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Registry) -> Roles {
     let Adapters { blobs, log, index, encoder, clock, random } = adapters.clone();
-    let RoleParams { config, face_models, token_key, shutdown } = params;
-    let catalog = Arc::clone(catalog);
+    let RoleParams { config, catalog, ledger, face_models, token_key, shutdown } = params;
     let invariants = Invariants::new(registry);
     let embedding: Arc<dyn Embedding> = Arc::new(EmbeddingRole::new(EmbeddingDeps { encoder }, registry));
 
@@ -89,7 +100,7 @@ pub fn start_all(
     let searchable = indexing.searchable();
 
     let deps = IngestionDeps {
-        blobs: Arc::clone(&blobs),
+        blobs,
         log: Arc::clone(&log),
         embedding: Arc::clone(&embedding),
         indexing,
@@ -100,9 +111,9 @@ pub fn start_all(
     let ingestion = Arc::new(Ingestion::new(config.ingestion.clone(), deps, registry));
 
     let deps = QueryDeps {
-        index: Arc::clone(&index),
+        index,
         embedding,
-        log: Arc::clone(&log),
+        log,
         catalog: Arc::clone(&catalog),
         face_models: Arc::clone(&face_models),
         clock: Arc::clone(&clock),
@@ -111,8 +122,6 @@ pub fn start_all(
     };
     let query = Arc::new(Query::new(deps, registry));
 
-    let deps = LedgerDeps { blobs, log, index, catalog: Arc::clone(&catalog), clock: Arc::clone(&clock) };
-    let ledger = Ledger::new(deps, registry);
     ledger.start(config.ledger.clone(), shutdown);
 
     let deps = GatewayDeps { ingestion, query, catalog, face_models, clock, random, token_key };

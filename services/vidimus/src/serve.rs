@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use vidimus_ledger::{Ledger, Walk};
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::shutdown::Shutdown;
 
@@ -34,6 +35,9 @@ pub struct Running {
 /// Where in the data directory a running service says where it is.
 pub(crate) const SERVICE_FILE: &str = "service.json";
 
+/// In the index's folder: the life of the log that it belongs to.
+const INDEX_MARKER: &str = "log-incarnation";
+
 /// Listeners that are bound.
 struct Bound {
     tenants: TcpListener,
@@ -49,8 +53,8 @@ pub async fn serve(
     ready_file: Option<PathBuf>,
     decorate: impl FnOnce(Adapters) -> anyhow::Result<Adapters>,
 ) -> anyhow::Result<()> {
-    let bound = bind(&config).await?;
     let opened = adapters::open(&config).await?;
+    let bound = bind(&config).await?;
     let adapters = decorate(opened.adapters.clone())?;
     let shutdown = Shutdown::new();
     let mut registry = Registry::default();
@@ -61,14 +65,18 @@ pub async fn serve(
         calibration: opened.model.manifest.calibration()?,
         placement,
     });
+    let ledger = roles::ledger(&adapters, &catalog, &mut registry);
+    know_the_index(&config, &adapters, &ledger).await?;
     let keys = Keys::new(config.data()?);
     let params = RoleParams {
         config: &config,
+        catalog: Arc::clone(&catalog),
+        ledger,
         face_models,
         token_key: keys.page_tokens(&*adapters.random)?,
         shutdown: &shutdown,
     };
-    let roles = roles::start_all(&adapters, &catalog, params, &mut registry);
+    let roles = roles::start_all(&adapters, params, &mut registry);
     let operators = Operators {
         registry: Arc::new(registry),
         searchable: roles.searchable.clone(),
@@ -78,6 +86,24 @@ pub async fn serve(
     };
     run(&config, bound, (roles, operators), ready_file.as_deref(), &shutdown).await?;
     drain(&config, &opened, &shutdown).await
+}
+
+/// Before an index that is not known to have what this log's life has said (it or the log was lost) is searched, everything is
+/// compared: what differs is said on the log, and searches wait until that is projected.
+async fn know_the_index(config: &Config, adapters: &Adapters, ledger: &Ledger) -> anyhow::Result<()> {
+    let marker = config.places()?.index.join(INDEX_MARKER);
+    let incarnation = adapters.log.incarnation().await?.to_string();
+    if std::fs::read_to_string(&marker).is_ok_and(|known| known == incarnation) {
+        return Ok(());
+    }
+    match ledger.reconcile(Walk::Full).await {
+        Ok(found) => tracing::info!(?found, "the index was new to the log: everything was compared"),
+        Err(failure) => {
+            tracing::error!(%failure, "not everything could be compared with the index; it is tried again at the next start");
+            return Ok(());
+        }
+    }
+    std::fs::write(&marker, incarnation).with_context(|| format!("write {}", marker.display()))
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Bound> {

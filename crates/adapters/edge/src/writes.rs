@@ -25,17 +25,48 @@ impl Shard {
     /// operation, so points go by their version: a record's faces mostly share theirs.
     ///
     /// # Errors
-    /// [`EdgeError::DiskFull`], [`EdgeError::Dimension`] or [`EdgeError::Number`] before anything is written; else where the
-    /// engine fails, and then some points may be written.
+    /// [`EdgeError::Dimension`] or [`EdgeError::Number`] before anything is written; [`EdgeError::DiskFull`], and then every
+    /// erased point is written where the room sufficed for that; else where the engine fails, and then some points may be
+    /// written.
     pub fn write(&self, part: &Part, points: &[Point]) -> EdgeResult<()> {
-        self.require_room(points)?;
-        for point in points {
-            if let PointBody::Live(live) = &point.body {
-                self.require_dimension(live.template.dimension())?;
+        let (mut live, mut erased) = (Vec::new(), Vec::new());
+        for point in newest(points) {
+            match &point.body {
+                PointBody::Live(body) => {
+                    self.require_dimension(body.template.dimension())?;
+                    live.push(point);
+                }
+                PointBody::Erased { .. } => erased.push(point),
             }
         }
+        if !erased.is_empty() {
+            self.require_room(self.free_bytes_min / 4)?;
+            self.write_versions(part, &erased)?;
+        }
+        if self.require_room(self.free_bytes_min).is_err() {
+            // An erased face's siblings are written with it: those that are there already need no room.
+            live = self.unwritten(part, live)?;
+        }
+        if !live.is_empty() {
+            self.require_room(self.free_bytes_min)?;
+            self.write_versions(part, &live)?;
+        }
+        Ok(())
+    }
+
+    /// The points that are not there at their version or a newer one.
+    fn unwritten<'a>(&self, part: &Part, points: Vec<&'a Point>) -> EdgeResult<Vec<&'a Point>> {
+        let faces: Vec<FaceId> = points.iter().map(|point| point.face).collect();
+        let stored: HashMap<FaceId, Version> =
+            self.get(part, &faces)?.iter().map(|point| (point.face, point.version)).collect();
+        let is_written =
+            |point: &Point| stored.get(&point.face).is_some_and(|version| *version >= point.version);
+        Ok(points.into_iter().filter(|point| !is_written(point)).collect())
+    }
+
+    fn write_versions(&self, part: &Part, points: &[&Point]) -> EdgeResult<()> {
         let mut by_version: BTreeMap<Version, Vec<PointStructPersisted>> = BTreeMap::new();
-        for point in newest(points) {
+        for point in points {
             by_version.entry(point.version).or_default().push(persisted(part, point)?);
         }
         for (version, mut points) in by_version {
@@ -87,10 +118,8 @@ impl Shard {
         Ok(self.engine.update(UpdateOperation::PointOperation(operation))?)
     }
 
-    /// Deletions are let through for longer than enrolments: they make room.
-    fn require_room(&self, points: &[Point]) -> EdgeResult<()> {
-        let enrols = points.iter().any(|point| matches!(point.body, PointBody::Live(_)));
-        let needed_bytes = if enrols { self.free_bytes_min } else { self.free_bytes_min / 4 };
+    /// Deletions ask for less than enrolments, so they are let through for longer.
+    fn require_room(&self, needed_bytes: u64) -> EdgeResult<()> {
         let path = self.engine.path();
         let free_bytes = disk::free_bytes(path).map_err(EdgeError::io(path))?;
         if free_bytes < needed_bytes {

@@ -94,6 +94,7 @@ impl Reconciler {
         let Some(record) = self.records.read(&part, side.image).await?.record else {
             return self.say_missing(scope, side, found).await;
         };
+        self.remove_photos(&record).await?;
         if record.is_husk_to_remove(scope.now) && side.points.is_empty() {
             self.deps.blobs.delete(&BlobKey::record(&part, side.image)).await?;
             self.metrics.removed.inc();
@@ -103,6 +104,15 @@ impl Reconciler {
         if differs(&record, &side.points, scope) && self.still_differs(scope, side).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
             self.say(scope, (side.image, seen), found).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what the record says is to go: whoever erased its last face may have died before.
+    async fn remove_photos(&self, record: &Record) -> PortResult<()> {
+        for photo in &record.photos_to_remove {
+            let key = BlobKey::photo(&record.origin.part, record.origin.image, photo);
+            self.deps.blobs.delete(&key).await?;
         }
         Ok(())
     }

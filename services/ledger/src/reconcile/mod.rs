@@ -97,17 +97,27 @@ impl Reconciler {
             Walk::Full => None,
         };
         let mut found = Reconciled::default();
+        let mut failed = None;
         for tenant in self.deps.catalog.tenants().await? {
             for collection in self.deps.catalog.all_collections(tenant.id).await? {
                 let scope = Scope { collection: &collection, since, now };
-                self.compare(&scope, &mut found).await?;
-                self.sweep_photos(&scope, &mut found).await.map_err(failure_from_port)?;
-                found.collections += 1;
+                failed = self.walk(&scope, &mut found).await.err().or(failed);
             }
-            self.clear_dead(&tenant, &mut found).await?;
+            failed = self.clear_dead(&tenant, &mut found).await.err().or(failed);
+        }
+        if let Some(failure) = failed {
+            return Err(failure);
         }
         self.walked_at = Some(now);
         Ok(found)
+    }
+
+    /// Walks one collection. What fails there keeps no other from being walked.
+    async fn walk(&self, scope: &Scope<'_>, found: &mut Reconciled) -> Result<(), Failure> {
+        self.compare(scope, found).await?;
+        self.sweep_photos(scope, found).await.map_err(failure_from_port)?;
+        found.collections += 1;
+        Ok(())
     }
 
     /// The next page of a listing; `after` moves on.
