@@ -12,17 +12,11 @@ pub const FACES_PER_PHOTO_MAX: usize = 100;
 pub const CANDIDATES_MAX: u32 = 4096;
 /// Candidates of a search that names no number.
 pub const CANDIDATES_DEFAULT: u32 = 100;
-/// Most faces in one deletion (Amazon Rekognition API, DeleteFaces).
-pub const DELETED_FACES_MAX: usize = 4096;
 /// Most entries of a page (Amazon Rekognition API, PageSize).
 pub const PAGE_MAX: u32 = 4096;
 /// Entries of a page of a listing that names no number.
 pub const PAGE_DEFAULT: u32 = 1000;
-/// Most faces of a collection (Amazon Rekognition endpoints and quotas).
-pub const COLLECTION_FACES_MAX: u64 = 20_000_000;
 /// Components of a template at most, for any face model.
 pub const TEMPLATE_DIMENSION_MAX: usize = 2048;
 /// Enrolment requests that one record remembers: past it the photo is enrolled too often in a day.
 pub const REQUESTS_PER_RECORD_MAX: usize = 1000;
-/// Collections of a tenant.
-pub const COLLECTIONS_MAX: usize = 100_000;

@@ -49,10 +49,10 @@ impl Opened {
         self.edge.close(patience).await.context("close the index")
     }
 
-    /// The embedded index, for its statistics.
+    /// The embedded index, for what is not the port's.
     #[must_use]
-    pub fn edge(&self) -> &EdgeIndex {
-        &self.edge
+    pub fn edge(&self) -> Arc<EdgeIndex> {
+        Arc::clone(&self.edge)
     }
 }
 

@@ -9,7 +9,9 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use vidimus_edge::EdgeIndex;
 use vidimus_ledger::{Ledger, Walk};
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::shutdown::Shutdown;
@@ -54,6 +56,8 @@ pub async fn serve(
     decorate: impl FnOnce(Adapters) -> anyhow::Result<Adapters>,
 ) -> anyhow::Result<()> {
     let opened = adapters::open(&config).await?;
+    // What an earlier process said of itself is not true any more: nobody is to send the administration's token there.
+    let _ = std::fs::remove_file(config.data()?.join(SERVICE_FILE));
     let bound = bind(&config).await?;
     let adapters = decorate(opened.adapters.clone())?;
     let shutdown = Shutdown::new();
@@ -77,6 +81,7 @@ pub async fn serve(
         shutdown: &shutdown,
     };
     let roles = roles::start_all(&adapters, params, &mut registry);
+    tokio::spawn(say_recovered(roles.searchable.clone(), opened.edge()));
     let operators = Operators {
         registry: Arc::new(registry),
         searchable: roles.searchable.clone(),
@@ -85,7 +90,9 @@ pub async fn serve(
         admin_token: keys.admin_token(&*adapters.random)?,
     };
     run(&config, bound, (roles, operators), ready_file.as_deref(), &shutdown).await?;
-    drain(&config, &opened, &shutdown).await
+    let drained = drain(&config, &opened, &shutdown).await;
+    let _ = std::fs::remove_file(config.data()?.join(SERVICE_FILE));
+    drained
 }
 
 /// Before an index that is not known to have what this log's life has said (it or the log was lost) is searched, everything is
@@ -172,11 +179,14 @@ async fn drain(config: &Config, opened: &Opened, shutdown: &Shutdown) -> anyhow:
     Ok(())
 }
 
-async fn say_ready(
-    mut searchable: tokio::sync::watch::Receiver<bool>,
-    running: Running,
-    ready_file: Option<PathBuf>,
-) {
+/// What the index lacked of the last moments before this start is projected again by the time that searches are answered.
+async fn say_recovered(mut searchable: watch::Receiver<bool>, edge: Arc<EdgeIndex>) {
+    if searchable.wait_for(|searchable| *searchable).await.is_ok() {
+        edge.recovered();
+    }
+}
+
+async fn say_ready(mut searchable: watch::Receiver<bool>, running: Running, ready_file: Option<PathBuf>) {
     if searchable.wait_for(|searchable| *searchable).await.is_err() {
         return;
     }

@@ -23,15 +23,16 @@ impl SearchEffort {
     /// neighbours and are the hard case, and candidate recall of at least 0.999 at every calibrated threshold.
     /// Measured with the larger [`GraphShape`](crate::GraphShape), recall@10 and candidate recall at cosine 0.363 of
     /// strangers: 20,000 faces: `ef` 384 1.000 and 0.9999; 60,000: `ef` 256 0.998 and 0.988, `ef` 512 1.000 and 0.9993;
-    /// a million: recall@10 at `ef` 256 0.982, at `ef` 512 0.997. Between these it is interpolated, to the safe side.
+    /// 200,000: `ef` 768 0.9999 and 0.996 (at the default threshold, 0.424, 0.9986: so it takes 1,024); a million: recall@10 at
+    /// `ef` 256 0.982, at `ef` 512 0.997. Between these it is interpolated, to the safe side.
     #[must_use]
     pub const fn for_part(faces: u64) -> Self {
         let ef = match faces {
             0..Self::EXACT_BELOW_FACES => return Self::Exact,
             Self::EXACT_BELOW_FACES..50_000 => 384,
             50_000..150_000 => 512,
-            150_000..500_000 => 768,
-            _ => 1024,
+            150_000..500_000 => 1024,
+            _ => 1536,
         };
         Self::Graph { ef }
     }
@@ -49,8 +50,8 @@ mod tests {
             (10_000, SearchEffort::Graph { ef: 384 }),
             (49_999, SearchEffort::Graph { ef: 384 }),
             (50_000, SearchEffort::Graph { ef: 512 }),
-            (200_000, SearchEffort::Graph { ef: 768 }),
-            (20_000_000, SearchEffort::Graph { ef: 1024 }),
+            (200_000, SearchEffort::Graph { ef: 1024 }),
+            (20_000_000, SearchEffort::Graph { ef: 1536 }),
         ] {
             assert_eq!(SearchEffort::for_part(faces), effort, "{faces} faces");
         }

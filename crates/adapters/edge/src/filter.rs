@@ -38,10 +38,23 @@ pub fn any(part: &Part) -> Filter {
     Filter { should: Some(vec![of(field::PART, part), of(field::DEAD_PART, part)]), ..Filter::default() }
 }
 
-/// Points of the part that are older than `version`: what a write of that version may replace (I5).
-pub fn older(part: &Part, version: Version) -> Filter {
-    let older = Range { lt: Some(OrderedFloat(version.get() as f64)), ..nothing() };
-    Filter { must: Some(vec![range(field::VERSION, older)]), ..any(part) }
+/// What a write may replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// Older versions.
+    Older,
+    /// Older versions and the same one: what was written before is written again.
+    NotNewer,
+}
+
+/// Points of the part that a write of `version` may replace (I5).
+pub fn replaceable(part: &Part, version: Version, replace: Replace) -> Filter {
+    let bound = Some(OrderedFloat(version.get() as f64));
+    let range_of_versions = match replace {
+        Replace::Older => Range { lt: bound, ..nothing() },
+        Replace::NotNewer => Range { lte: bound, ..nothing() },
+    };
+    Filter { must: Some(vec![range(field::VERSION, range_of_versions)]), ..any(part) }
 }
 
 /// Those of `faces` that are points of the part and not newer than `version_max`.

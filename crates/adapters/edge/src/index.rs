@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use vidimus_ports::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortResu
 use crate::config::EdgeConfig;
 use crate::effort::SearchEffort;
 use crate::error::{EdgeError, EdgeResult};
+use crate::filter::Replace;
 use crate::optimizer::Optimizer;
 use crate::reads::Page;
 use crate::shard::{PlacementStatistics, Shard, folder, placement_of};
@@ -23,6 +25,8 @@ pub struct EdgeIndex {
     config: EdgeConfig,
     shards: RwLock<HashMap<Placement, Arc<Shard>>>,
     optimizer: Optimizer,
+    /// Whether a write also replaces its own version: see [`EdgeIndex::recovered`].
+    recovering: AtomicBool,
     /// Reads at a time: each takes a thread.
     reads: Arc<Semaphore>,
     /// Writes at a time. The engine takes one by one, so more would only hold threads.
@@ -41,6 +45,7 @@ impl EdgeIndex {
         let index = Self {
             shards: RwLock::default(),
             optimizer,
+            recovering: AtomicBool::new(false),
             reads: Arc::new(Semaphore::new(config.reads_max.max(1))),
             writes: Arc::new(Semaphore::new(1)),
             config,
@@ -48,6 +53,7 @@ impl EdgeIndex {
         let config = index.config.clone();
         let placements =
             blocking(move || placements(&config)).await.map_err(|error| error.during(context))?;
+        index.recovering.store(!placements.is_empty(), Ordering::Relaxed);
         for placement in placements {
             index.shard_or_new(&placement).await.map_err(|error| error.during(context))?;
         }
@@ -74,6 +80,15 @@ impl EdgeIndex {
         }
         statistics.sort_by(|left, right| left.placement.cmp(&right.placement));
         Ok(statistics)
+    }
+
+    /// Says that everything has been written again that was written since the last flush before this opening.
+    ///
+    /// A process that is killed while it flushes leaves payloads, their indexes, vectors and versions of different moments. The
+    /// engine replays its log over them, but conditions that are looked up there may not hold, and then a point keeps a part
+    /// of its past. So from opening on a write replaces its own version too, which mends the point, until this is called.
+    pub fn recovered(&self) {
+        self.recovering.store(false, Ordering::Relaxed);
     }
 
     /// Waits until no optimisation is pending: for tests, measurements and `doctor`.
@@ -174,7 +189,9 @@ impl FaceIndex for EdgeIndex {
         let context = "write points";
         let shard = self.shard_or_new(&gallery.placement).await.map_err(|error| error.during(context))?;
         let (part, points) = (gallery.part, points.to_vec());
-        self.change(shard, context, move |shard| shard.write(&part, &points)).await
+        let recovering = self.recovering.load(Ordering::Relaxed);
+        let replace = if recovering { Replace::NotNewer } else { Replace::Older };
+        self.change(shard, context, move |shard| shard.write(&part, &points, replace)).await
     }
 
     async fn get(&self, gallery: &Gallery, faces: &[FaceId]) -> PortResult<Vec<Point>> {

@@ -13,7 +13,7 @@ use vidimus_ports::RemoveIf;
 
 use crate::disk;
 use crate::error::{EdgeError, EdgeResult};
-use crate::filter;
+use crate::filter::{self, Replace};
 use crate::payload;
 use crate::shard::{Shard, VECTOR};
 
@@ -28,7 +28,7 @@ impl Shard {
     /// [`EdgeError::Dimension`] or [`EdgeError::Number`] before anything is written; [`EdgeError::DiskFull`], and then every
     /// erased point is written where the room sufficed for that; else where the engine fails, and then some points may be
     /// written.
-    pub fn write(&self, part: &Part, points: &[Point]) -> EdgeResult<()> {
+    pub fn write(&self, part: &Part, points: &[Point], replace: Replace) -> EdgeResult<()> {
         let (mut live, mut erased) = (Vec::new(), Vec::new());
         for point in newest(points) {
             match &point.body {
@@ -41,7 +41,7 @@ impl Shard {
         }
         if !erased.is_empty() {
             self.require_room(self.free_bytes_min / 4)?;
-            self.write_versions(part, &erased)?;
+            self.write_versions(part, &erased, replace)?;
         }
         if self.require_room(self.free_bytes_min).is_err() {
             // An erased face's siblings are written with it: those that are there already need no room.
@@ -49,7 +49,7 @@ impl Shard {
         }
         if !live.is_empty() {
             self.require_room(self.free_bytes_min)?;
-            self.write_versions(part, &live)?;
+            self.write_versions(part, &live, replace)?;
         }
         Ok(())
     }
@@ -64,7 +64,7 @@ impl Shard {
         Ok(points.into_iter().filter(|point| !is_written(point)).collect())
     }
 
-    fn write_versions(&self, part: &Part, points: &[&Point]) -> EdgeResult<()> {
+    fn write_versions(&self, part: &Part, points: &[&Point], replace: Replace) -> EdgeResult<()> {
         let mut by_version: BTreeMap<Version, Vec<PointStructPersisted>> = BTreeMap::new();
         for point in points {
             by_version.entry(point.version).or_default().push(persisted(part, point)?);
@@ -72,17 +72,17 @@ impl Shard {
         for (version, mut points) in by_version {
             while !points.is_empty() {
                 let rest = points.split_off(points.len().min(OPERATION_POINTS_MAX));
-                self.upsert(part, version, points)?;
+                self.upsert(filter::replaceable(part, version, replace), points)?;
                 points = rest;
             }
         }
         Ok(())
     }
 
-    fn upsert(&self, part: &Part, version: Version, points: Vec<PointStructPersisted>) -> EdgeResult<()> {
+    fn upsert(&self, condition: qdrant_edge::Filter, points: Vec<PointStructPersisted>) -> EdgeResult<()> {
         let operation = PointOperations::UpsertPointsConditional(ConditionalInsertOperation {
             points_op: PointInsertOperations::PointsList(points),
-            condition: filter::older(part, version),
+            condition,
             update_mode: None,
         });
         Ok(self.engine.update(UpdateOperation::PointOperation(operation))?)
