@@ -1,5 +1,6 @@
 //! `vidimus serve`: open → start → bind → run → drain.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct Running {
 /// Where in the data directory a running service says where it is.
 pub(crate) const SERVICE_FILE: &str = "service.json";
 
-/// In the index's folder: the life of the log that it belongs to.
+/// In the index's folder, from an orderly end to the next start: the life of the log that it has everything of.
 const INDEX_MARKER: &str = "log-incarnation";
 
 /// Listeners that are bound.
@@ -95,21 +96,32 @@ pub async fn serve(
     drained
 }
 
-/// Before an index that is not known to have what this log's life has said (it or the log was lost) is searched, everything is
-/// compared: what differs is said on the log, and searches wait until that is projected.
+/// Before an index that is not known to have what this log's life has said (it or the log was lost, or the service did not end
+/// in order) is searched, everything is compared: what differs is said on the log, and searches wait until that is projected.
 async fn know_the_index(config: &Config, adapters: &Adapters, ledger: &Ledger) -> anyhow::Result<()> {
     let marker = config.places()?.index.join(INDEX_MARKER);
     let incarnation = adapters.log.incarnation().await?.to_string();
-    if std::fs::read_to_string(&marker).is_ok_and(|known| known == incarnation) {
+    let known = std::fs::read_to_string(&marker).is_ok_and(|known| known == incarnation);
+    match std::fs::remove_file(&marker) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", marker.display()));
+        }
+        _ => {}
+    }
+    if known {
         return Ok(());
     }
     match ledger.reconcile(Walk::Full).await {
         Ok(found) => tracing::info!(?found, "the index was new to the log: everything was compared"),
-        Err(failure) => {
-            tracing::error!(%failure, "not everything could be compared with the index; it is tried again at the next start");
-            return Ok(());
-        }
+        Err(failure) => tracing::error!(%failure, "not everything could be compared with the index"),
     }
+    Ok(())
+}
+
+/// After an orderly end the index needs no comparing at the next start.
+async fn mark_the_index(config: &Config, adapters: &Adapters) -> anyhow::Result<()> {
+    let marker = config.places()?.index.join(INDEX_MARKER);
+    let incarnation = adapters.log.incarnation().await?.to_string();
     std::fs::write(&marker, incarnation).with_context(|| format!("write {}", marker.display()))
 }
 
@@ -173,8 +185,10 @@ async fn ending_signal() -> anyhow::Result<()> {
 async fn drain(config: &Config, opened: &Opened, shutdown: &Shutdown) -> anyhow::Result<()> {
     if !shutdown.drained(config.shutdown_wait).await {
         tracing::warn!("a role was still running when the wait was over");
+        return opened.close(config.shutdown_wait).await;
     }
     opened.close(config.shutdown_wait).await?;
+    mark_the_index(config, &opened.adapters).await?;
     tracing::info!("ended in order");
     Ok(())
 }
