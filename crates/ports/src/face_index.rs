@@ -78,8 +78,8 @@ pub struct ListedPoint {
 #[async_trait]
 pub trait FaceIndex: Send + Sync {
     /// Writes points; on return they are what every later search sees. Each is written only where there is no such
-    /// point or an older version of it in the same part (I5); else it is left alone, without an error. All points of a
-    /// call MUST be of one dimension per placement.
+    /// point or an older version of it in the same part (I5); else it is left alone, without an error. (While it
+    /// recovers from a start an index may write the same version again.) All points of a call MUST be of one dimension per placement.
     async fn write(&self, gallery: &Gallery, points: &[Point]) -> PortResult<()>;
 
     /// The points of these faces with their templates, in any order; those that are not there, or are of another part
