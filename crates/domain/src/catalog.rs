@@ -1,5 +1,6 @@
 //! The catalog's objects: tenants, access keys, collections.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::ids::{AccessKeyId, CollectionName, CollectionUid, Nonce, Part, Placement, TenantId, TenantName};
@@ -63,6 +64,8 @@ pub struct AccessKey {
     pub label: String,
     /// Whether it is refused.
     pub disabled: bool,
+    /// Whether its holder may fetch the photos of enrolled faces.
+    pub may_get_photos: bool,
     /// When it was made.
     pub created_at: UnixMillis,
     /// Marks the write that made this state.
@@ -88,6 +91,8 @@ pub struct Collection {
     pub created_at: UnixMillis,
     /// When it was deleted.
     pub deleted_at: Option<UnixMillis>,
+    /// What its tenant has tagged it with.
+    pub tags: BTreeMap<String, String>,
     /// Marks the write that made this state.
     pub nonce: Nonce,
 }

@@ -26,7 +26,7 @@ fn at(now: UnixMillis) -> Write {
 }
 
 fn photo(byte: u8) -> PhotoKey {
-    PhotoKey { day: "2025-10-09".to_owned(), nonce: nonce(byte) }
+    PhotoKey { day: "2025-10-09".to_owned(), nonce: nonce(byte), put_at: UnixMillis::new(0) }
 }
 
 /// An enrolment of faces at these places, whose photo has the request's first byte.

@@ -1,7 +1,7 @@
 //! Reading what one role asks of another.
 
 use vidimus_domain::{CollectionName, ErrorCode, FaceId, Failure, Part};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 /// A collection as a request names it.
 #[derive(Clone, Debug)]

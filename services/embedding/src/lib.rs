@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status};
 use vidimus_domain::codec::detected_to_proto;
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder};
-use vidimus_proto::v1;
-use vidimus_proto::v1::embedding_server::Embedding;
+use vidimus_proto::internal::v1;
+use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
 
 use metrics::Metrics;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use vidimus_domain::{Failure, ImageId, Part};
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
 use vidimus_runtime::shutdown::Shutdown;

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::event::{Audit, AuditedAction};
 use vidimus_domain::record::{Erasure, Record, Write, erase};
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, Failure, ImageId, Part, UserId};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::Written;
 use vidimus_runtime::requests::{NamedCollection, face_ids, named_collection, no_such_collection};

@@ -18,7 +18,7 @@ use vidimus_domain::record::{
 use vidimus_domain::time::READ_FRESH;
 use vidimus_domain::{ErrorCode, ExternalImageId, FaceNumber, Failure, ImageId, RequestId, UnixMillis};
 use vidimus_ports::PutCondition;
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::requests::{NamedCollection, face_view, named_collection, no_such_collection};

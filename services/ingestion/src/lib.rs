@@ -16,9 +16,9 @@ use vidimus_domain::event::Change;
 use vidimus_domain::record::Record;
 use vidimus_domain::{Failure, ImageId, Part};
 use vidimus_ports::{BlobStore, Clock, EventLog, Random};
-use vidimus_proto::v1;
-use vidimus_proto::v1::embedding_server::Embedding;
-use vidimus_proto::v1::indexing_server::Indexing;
+use vidimus_proto::internal::v1;
+use vidimus_proto::internal::v1::embedding_server::Embedding;
+use vidimus_proto::internal::v1::indexing_server::Indexing;
 use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::backlog::Backlog;
 use vidimus_runtime::catalog::Catalog;
@@ -143,5 +143,33 @@ impl v1::ingestion_server::Ingestion for Ingestion {
         let answer = self.delete(request.into_inner()).await;
         self.metrics.deletion(answer.as_ref().map(|answer| answer.deleted.len()));
         answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
+    }
+
+    async fn create_user(
+        &self,
+        _request: Request<v1::CreateUserRequest>,
+    ) -> Result<Response<v1::CreateUserResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn delete_user(
+        &self,
+        _request: Request<v1::DeleteUserRequest>,
+    ) -> Result<Response<v1::DeleteUserResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn associate_faces(
+        &self,
+        _request: Request<v1::AssociateFacesRequest>,
+    ) -> Result<Response<v1::AssociateFacesResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn disassociate_faces(
+        &self,
+        _request: Request<v1::DisassociateFacesRequest>,
+    ) -> Result<Response<v1::DisassociateFacesResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

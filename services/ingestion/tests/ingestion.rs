@@ -11,7 +11,7 @@ use vidimus_domain::event::AuditedAction;
 use vidimus_domain::record::State;
 use vidimus_ports::faulty::{BlobKind, Fault, Gate, Moment, Stage};
 use vidimus_ports::{PortErrorKind, Topic};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use world::World;
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_photo_without_a_face_stores_nothing() {
 
 #[tokio::test]
 async fn faces_past_the_number_asked_for_are_left_out_with_the_reason() {
-    use vidimus_proto::v1::ingestion_server::Ingestion as _;
+    use vidimus_proto::internal::v1::ingestion_server::Ingestion as _;
     let world = World::new().await;
     let request = v1::IndexFacesRequest { faces_max: 1, ..world.photo("3 faces") };
     let answer = world.ingestion.index_faces(tonic::Request::new(request)).await.unwrap().into_inner();

@@ -15,7 +15,7 @@ use vidimus_domain::{Nonce, UnixMillis};
 use vidimus_ports::{
     LogRecord, PortError, PortErrorKind, PortResult, Position, PutCondition, Subscription, Topic,
 };
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use vidimus_runtime::shutdown::Shutdown;
 
 use crate::metrics::Metrics;

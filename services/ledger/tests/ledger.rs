@@ -12,7 +12,7 @@ use vidimus_domain::record::PhotoKey;
 use vidimus_domain::{FaceNumber, Nonce};
 use vidimus_ledger::Walk;
 use vidimus_ports::{BlobStore, EventLog, FaceIndex, Listing, PutCondition, Topic};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use world::World;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

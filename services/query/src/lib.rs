@@ -17,8 +17,8 @@ use tonic::{Request, Response, Status};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{Clock, EventLog, FaceIndex};
-use vidimus_proto::v1;
-use vidimus_proto::v1::embedding_server::Embedding;
+use vidimus_proto::internal::v1;
+use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::status_from_failure;
@@ -122,5 +122,47 @@ impl v1::query_server::Query for Query {
         request: Request<v1::CountFacesRequest>,
     ) -> Result<Response<v1::CountFacesResponse>, Status> {
         answer(self.count(request.into_inner()).await)
+    }
+
+    async fn search_users(
+        &self,
+        _request: Request<v1::SearchUsersRequest>,
+    ) -> Result<Response<v1::SearchUsersResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn search_users_by_image(
+        &self,
+        _request: Request<v1::SearchUsersByImageRequest>,
+    ) -> Result<Response<v1::SearchUsersResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn list_users(
+        &self,
+        _request: Request<v1::ListUsersRequest>,
+    ) -> Result<Response<v1::ListUsersResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn detect_faces(
+        &self,
+        _request: Request<v1::DetectFacesRequest>,
+    ) -> Result<Response<v1::DetectFacesResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn compare_faces(
+        &self,
+        _request: Request<v1::CompareFacesRequest>,
+    ) -> Result<Response<v1::CompareFacesResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn get_photo(
+        &self,
+        _request: Request<v1::GetPhotoRequest>,
+    ) -> Result<Response<v1::GetPhotoResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

@@ -4,7 +4,7 @@ use vidimus_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
 use vidimus_domain::point::{Point, PointBody};
 use vidimus_domain::{FaceId, Failure, UnixMillis};
 use vidimus_ports::Listing;
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::requests::{face_ids, face_view};
 
@@ -41,7 +41,7 @@ impl Query {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let now = self.deps.clock.now();
         let counted = self.deps.index.count(&collection.gallery(), now).await;
-        Ok(v1::CountFacesResponse { faces: counted.map_err(failure_from_port)? })
+        Ok(v1::CountFacesResponse { faces: counted.map_err(failure_from_port)?, users: 0 })
     }
 }
 

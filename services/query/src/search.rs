@@ -12,7 +12,7 @@ use vidimus_domain::point::PointBody;
 use vidimus_domain::score::{Calibration, expected_strangers};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
 use vidimus_ports::{Candidate, Hits, IndexSearch};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::requests::{NamedCollection, face_view};
 

@@ -21,7 +21,7 @@ use vidimus_gateway::{Gateway, GatewayDeps};
 use vidimus_indexing::{Indexing, IndexingDeps};
 use vidimus_ingestion::{Ingestion, IngestionDeps};
 use vidimus_ledger::{Ledger, LedgerDeps};
-use vidimus_proto::v1::embedding_server::Embedding;
+use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_query::{Query, QueryDeps};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
 use vidimus_runtime::invariants::Invariants;

@@ -1,6 +1,6 @@
 //! The catalog objects' bytes.
 
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use super::{DecodeError, FORMAT, Stored};
 use crate::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
@@ -60,6 +60,7 @@ impl Stored for AccessKey {
             created_at_ms: self.created_at.get(),
             nonce: self.nonce.to_bytes().to_vec(),
             key_id: String::new(),
+            may_get_photos: self.may_get_photos,
         }
     }
 
@@ -71,6 +72,7 @@ impl Stored for AccessKey {
             secret: Secret::new(proto.secret),
             label: proto.label,
             disabled: proto.disabled,
+            may_get_photos: proto.may_get_photos,
             created_at: UnixMillis::new(proto.created_at_ms),
             nonce: Nonce::from_bytes(&proto.nonce)?,
         })
@@ -98,6 +100,8 @@ impl Stored for Collection {
             nonce: self.nonce.to_bytes().to_vec(),
             key_id: String::new(),
             transform_id: String::new(),
+            tags: self.tags.clone(),
+            retention: None,
         }
     }
 
@@ -111,6 +115,7 @@ impl Stored for Collection {
             image_id_key: proto.image_id_key.try_into().map_err(|_| DecodeError::Field("image_id_key"))?,
             created_at: UnixMillis::new(proto.created_at_ms),
             deleted_at: proto.deleted_at_ms.map(UnixMillis::new),
+            tags: proto.tags,
             nonce: Nonce::from_bytes(&proto.nonce)?,
         })
     }

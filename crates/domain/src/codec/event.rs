@@ -1,7 +1,7 @@
 //! The events' bytes.
 
-use vidimus_proto::v1;
-use vidimus_proto::v1::audit::What;
+use vidimus_proto::internal::v1;
+use vidimus_proto::internal::v1::audit::What;
 
 use super::{DecodeError, FORMAT, Stored};
 use crate::event::{Audit, AuditedAction, Change, Probe};

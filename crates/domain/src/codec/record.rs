@@ -1,6 +1,6 @@
 //! The record's bytes.
 
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use super::{DecodeError, FORMAT, Stored};
 use crate::face::{DetectedFace, Pose, Quality};
@@ -100,11 +100,19 @@ fn state_from_proto(state: v1::RecordState, refusal: &str) -> Result<State, Deco
 }
 
 fn photo_to_proto(photo: &PhotoKey) -> v1::Photo {
-    v1::Photo { day: photo.day.clone(), nonce: photo.nonce.to_bytes().to_vec() }
+    v1::Photo {
+        day: photo.day.clone(),
+        nonce: photo.nonce.to_bytes().to_vec(),
+        put_at_ms: photo.put_at.get(),
+    }
 }
 
 fn photo_from_proto(photo: v1::Photo) -> Result<PhotoKey, DecodeError> {
-    Ok(PhotoKey { day: photo.day, nonce: Nonce::from_bytes(&photo.nonce)? })
+    Ok(PhotoKey {
+        day: photo.day,
+        nonce: Nonce::from_bytes(&photo.nonce)?,
+        put_at: UnixMillis::new(photo.put_at_ms),
+    })
 }
 
 fn request_to_proto(request: &RememberedRequest) -> v1::EnrolmentRequest {

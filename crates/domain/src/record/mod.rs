@@ -43,13 +43,15 @@ pub struct PhotoKey {
     pub day: String,
     /// The attempt's.
     pub nonce: Nonce,
+    /// When it was put: its retention counts from here.
+    pub put_at: UnixMillis,
 }
 
 impl PhotoKey {
     /// The key of a photo that is put now.
     #[must_use]
     pub fn new(now: UnixMillis, nonce: Nonce) -> Self {
-        Self { day: now.day(), nonce }
+        Self { day: now.day(), nonce, put_at: now }
     }
 }
 

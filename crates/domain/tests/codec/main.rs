@@ -217,11 +217,12 @@ proptest! {
         let (owner, secret) = (tenant_name.clone(), Secret::new(secret));
         let face_model_version = label.clone();
         check_round_trip(&Tenant { id: tenant, name: owner, account, disabled, created_at, deleted_at, nonce });
-        check_round_trip(&AccessKey { id, tenant, tenant_name, secret, label, disabled, created_at, nonce });
+        check_round_trip(&AccessKey { id, tenant, tenant_name, secret, label, disabled, may_get_photos: !disabled, created_at, nonce });
         check_round_trip(&UidEntry { part, name: name.clone(), placement: placement.clone(), nonce });
         check_round_trip(&FaceModel { placement: placement.clone(), number: model });
         check_round_trip(&Collection {
-            tenant, name, uid, face_model_version, placement, image_id_key: key, created_at, deleted_at, nonce,
+            tenant, name, uid, face_model_version, placement, image_id_key: key, created_at, deleted_at,
+            tags: std::collections::BTreeMap::new(), nonce,
         });
     }
 

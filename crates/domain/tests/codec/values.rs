@@ -11,7 +11,7 @@ use crate::fixtures::{detected, nonce, number, origin};
 const T0: UnixMillis = UnixMillis::new(1_760_000_000_000);
 
 pub fn photo(byte: u8) -> PhotoKey {
-    PhotoKey { day: "2025-10-09".to_owned(), nonce: nonce(byte) }
+    PhotoKey { day: "2025-10-09".to_owned(), nonce: nonce(byte), put_at: UnixMillis::new(1_760_000_000_000) }
 }
 
 pub fn part() -> Part {
@@ -115,6 +115,7 @@ pub fn access_key() -> AccessKey {
         secret: Secret::new("secret"),
         label: "laptop".to_owned(),
         disabled: false,
+        may_get_photos: true,
         created_at: T0,
         nonce: nonce(8),
     }
@@ -130,6 +131,7 @@ pub fn collection() -> Collection {
         image_id_key: [9; 32],
         created_at: T0,
         deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
+        tags: [("team".to_owned(), "door".to_owned())].into(),
         nonce: nonce(10),
     }
 }

@@ -65,7 +65,11 @@ impl Process {
         let key = if self.keeps(Rule::PhotoKeysUnique) {
             PhotoKey::new(at, self.nonce())
         } else {
-            PhotoKey { day: "2025-10-09".to_owned(), nonce: Nonce::from_random(image.to_bytes()) }
+            PhotoKey {
+                day: "2025-10-09".to_owned(),
+                nonce: Nonce::from_random(image.to_bytes()),
+                put_at: UnixMillis::new(0),
+            }
         };
         let stored = key.clone();
         let name = format!("puts photo {}", short(image));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::record::PhotoKey;
-use vidimus_domain::{CollectionUid, ImageId, Part, TenantId};
+use vidimus_domain::{CollectionUid, ImageId, Part, TenantId, UnixMillis};
 
 use crate::blob_store::{BlobEntry, BlobStore, Etag, PutCondition};
 use crate::error::{PortErrorKind, PortResult};
@@ -262,7 +262,7 @@ async fn listings_stay_under_their_prefix(store: &dyn BlobStore, random: &dyn Ra
 
 fn keys_of_one_photo(part: &Part, random: &dyn Random) -> [BlobKey; 4] {
     let image = ImageId::from_random(random.bytes16());
-    let photo = |day: &str| PhotoKey { day: day.to_owned(), nonce: random.nonce() };
+    let photo = |day: &str| PhotoKey { day: day.to_owned(), nonce: random.nonce(), put_at: UnixMillis::new(0) };
     [
         BlobKey::record(part, image),
         BlobKey::photo(part, image, &photo("2026-01-31")),

@@ -26,7 +26,7 @@ fn log(interference: Arc<dyn Interference>) -> FaultyEventLog {
 
 fn keys(random: &SeededRandom) -> (BlobKey, BlobKey) {
     let (part, image) = (fresh_part(random), ImageId::from_random(random.bytes16()));
-    let photo = PhotoKey { day: "2026-01-31".to_owned(), nonce: random.nonce() };
+    let photo = PhotoKey { day: "2026-01-31".to_owned(), nonce: random.nonce(), put_at: UnixMillis::new(0) };
     (BlobKey::photo(&part, image, &photo), BlobKey::record(&part, image))
 }
 

@@ -1,5 +1,6 @@
 //! Collections.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
@@ -25,6 +26,8 @@ pub struct NewCollection {
     pub placement: Placement,
     /// Its face model's version as clients see it.
     pub face_model_version: String,
+    /// What its tenant tags it with.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A collection that is gone but of which something may be left.
@@ -58,6 +61,7 @@ impl Catalog {
             image_id_key,
             created_at: began_at,
             deleted_at: None,
+            tags: new.tags,
             nonce: self.deps.random.nonce(),
         };
         self.write_uid(&collection).await?;

@@ -117,7 +117,12 @@ impl Catalog {
     ///
     /// # Errors
     /// `NotFound` where there is no such tenant.
-    pub async fn create_key(&self, name: &TenantName, label: &str) -> Result<AccessKey, Failure> {
+    pub async fn create_key(
+        &self,
+        name: &TenantName,
+        label: &str,
+        may_get_photos: bool,
+    ) -> Result<AccessKey, Failure> {
         let tenant = self.tenant(name).await?;
         let key = AccessKey {
             id: self.random_text("VDMS", 16, KEY_ID_LETTERS).parse::<AccessKeyId>()?,
@@ -126,6 +131,7 @@ impl Catalog {
             secret: Secret::new(self.random_text("", 40, SECRET_LETTERS)),
             label: label.to_owned(),
             disabled: false,
+            may_get_photos,
             created_at: self.deps.clock.now(),
             nonce: self.deps.random.nonce(),
         };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use super::Operation;
 use super::shapes::{COLLECTION_ID, PAGE_SIZE, PAGE_TOKEN, page_size};

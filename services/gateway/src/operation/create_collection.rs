@@ -1,6 +1,6 @@
 //! CreateCollection.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use vidimus_runtime::catalog::NewCollection;
@@ -8,7 +8,7 @@ use vidimus_runtime::catalog::NewCollection;
 use super::Operation;
 use super::shapes::COLLECTION_ID;
 use crate::constraint::{Member, Rule, TAG_KEY, TAG_VALUE, Text, optional};
-use crate::error::{ApiError, ErrorType};
+use crate::error::ApiError;
 use crate::services::{Context, Services, collection_name};
 
 pub(super) struct CreateCollection;
@@ -17,7 +17,7 @@ pub(super) struct CreateCollection;
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Input {
     collection_id: String,
-    tags: Option<HashMap<String, String>>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,16 +45,13 @@ impl Operation for CreateCollection {
     type Output = Output;
 
     async fn answer(services: &Services, context: &Context, input: Input) -> Result<Output, ApiError> {
-        if input.tags.is_some_and(|tags| !tags.is_empty()) {
-            // To take tags and forget them would be worse.
-            return Err(ApiError::new(ErrorType::InvalidParameter, "Tags are not available here yet."));
-        }
         let models = &services.deps.face_models;
         let new = NewCollection {
             tenant: context.tenant(),
             name: collection_name(&input.collection_id)?,
             placement: models.placement.clone(),
             face_model_version: models.face_model_version.clone(),
+            tags: input.tags.unwrap_or_default(),
         };
         let collection = services.deps.catalog.create_collection(new).await?;
         Ok(Output {

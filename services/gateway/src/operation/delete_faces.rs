@@ -1,7 +1,7 @@
 //! DeleteFaces.
 
 use serde::{Deserialize, Serialize};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use super::Operation;
 use super::shapes::{COLLECTION_ID, FACE_IDS, face_id_text, face_ids};

@@ -1,7 +1,7 @@
 //! IndexFaces.
 
 use serde::{Deserialize, Serialize};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use super::Operation;
 use super::shapes::{
@@ -91,6 +91,7 @@ impl Operation for IndexFaces {
             faces_max: input.max_faces.unwrap_or_default(),
             retry_id: context.retry_id.clone(),
             quality_filter: quality_filter(input.quality_filter.as_deref(), v1::QualityFilter::Auto),
+            expires_at_ms: None,
         };
         let indexed = answered(services.deps.ingestion.index_faces(tonic::Request::new(request)).await)?;
         let version = &collection.face_model_version;

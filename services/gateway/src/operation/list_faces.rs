@@ -1,7 +1,7 @@
 //! ListFaces.
 
 use serde::{Deserialize, Serialize};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use super::Operation;
 use super::shapes::{COLLECTION_ID, FACE_IDS, Face, PAGE_SIZE, PAGE_TOKEN, USER_ID, face_ids, page_size};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use vidimus_domain::limits::CANDIDATES_DEFAULT;
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use super::Operation;
 use super::shapes::{
@@ -104,6 +104,7 @@ impl Operation for SearchFaces {
             face_id: face_id(&input.face_id)?.to_bytes().to_vec(),
             faces_max: input.max_faces.unwrap_or(CANDIDATES_DEFAULT),
             threshold_similarity: input.face_match_threshold.unwrap_or(THRESHOLD_DEFAULT),
+            target_fpir: None,
         };
         let found = answered(services.deps.query.search_faces(tonic::Request::new(request)).await)?;
         let found = Found::new(found, &collection.face_model_version)?;
@@ -137,6 +138,7 @@ impl Operation for SearchFacesByImage {
             faces_max: input.max_faces.unwrap_or(CANDIDATES_DEFAULT),
             threshold_similarity: input.face_match_threshold.unwrap_or(THRESHOLD_DEFAULT),
             quality_filter: quality_filter(input.quality_filter.as_deref(), v1::QualityFilter::None),
+            target_fpir: None,
         };
         let query = &services.deps.query;
         let mut found = answered(query.search_faces_by_image(tonic::Request::new(request)).await)?;

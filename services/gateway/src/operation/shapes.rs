@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use vidimus_domain::limits::{PAGE_DEFAULT, PHOTO_BYTES_MAX};
 use vidimus_domain::{ErrorCode, FaceId, Failure};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use crate::constraint::{BUCKET, Member, NAME, NAME_OR_COLON, Rule, Text, UUID, optional, required};
 use crate::error::{ApiError, ErrorType};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use crate::house::House;
 
@@ -14,7 +14,7 @@ async fn a_collection_is_created_described_and_deleted() {
     let created = house.ok("CreateCollection", json!({"CollectionId": "Staff.1", "Tags": {}})).await;
     assert_eq!(created, json!({"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": "1.0"}));
 
-    house.roles.count.will_answer(v1::CountFacesResponse { faces: 7 });
+    house.roles.count.will_answer(v1::CountFacesResponse { faces: 7, users: 0 });
     let described = house.ok("DescribeCollection", json!({"CollectionId": "Staff.1"})).await;
     let expected = json!({
         "FaceCount": 7, "UserCount": 0, "FaceModelVersion": "1.0", "CollectionARN": arn,

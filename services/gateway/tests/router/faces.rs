@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use vidimus_domain::{FaceId, FaceNumber, ImageId};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 
 use crate::house::House;
 

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use tonic::{Request, Response, Status};
 use vidimus_domain::Failure;
-use vidimus_proto::v1;
-use vidimus_proto::v1::ingestion_server::Ingestion;
-use vidimus_proto::v1::query_server::Query;
+use vidimus_proto::internal::v1;
+use vidimus_proto::internal::v1::ingestion_server::Ingestion;
+use vidimus_proto::internal::v1::query_server::Query;
 use vidimus_runtime::errors::status_from_failure;
 
 /// One call's answer and what it was asked.
@@ -53,6 +53,16 @@ pub struct Roles {
     pub search_by_image: Call<v1::SearchFacesByImageRequest, v1::SearchResponse>,
     pub list: Call<v1::ListFacesRequest, v1::ListFacesResponse>,
     pub count: Call<v1::CountFacesRequest, v1::CountFacesResponse>,
+    pub create_user: Call<v1::CreateUserRequest, v1::CreateUserResponse>,
+    pub delete_user: Call<v1::DeleteUserRequest, v1::DeleteUserResponse>,
+    pub associate_faces: Call<v1::AssociateFacesRequest, v1::AssociateFacesResponse>,
+    pub disassociate_faces: Call<v1::DisassociateFacesRequest, v1::DisassociateFacesResponse>,
+    pub search_users: Call<v1::SearchUsersRequest, v1::SearchUsersResponse>,
+    pub search_users_by_image: Call<v1::SearchUsersByImageRequest, v1::SearchUsersResponse>,
+    pub list_users: Call<v1::ListUsersRequest, v1::ListUsersResponse>,
+    pub detect_faces: Call<v1::DetectFacesRequest, v1::DetectFacesResponse>,
+    pub compare_faces: Call<v1::CompareFacesRequest, v1::CompareFacesResponse>,
+    pub get_photo: Call<v1::GetPhotoRequest, v1::GetPhotoResponse>,
     /// Every call fails so.
     pub failure: Mutex<Option<Failure>>,
     /// Every call panics.
@@ -95,6 +105,34 @@ impl Ingestion for Roles {
     ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
         self.call(&self.delete, request).await
     }
+
+    async fn create_user(
+        &self,
+        request: Request<v1::CreateUserRequest>,
+    ) -> Result<Response<v1::CreateUserResponse>, Status> {
+        self.call(&self.create_user, request).await
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<v1::DeleteUserRequest>,
+    ) -> Result<Response<v1::DeleteUserResponse>, Status> {
+        self.call(&self.delete_user, request).await
+    }
+
+    async fn associate_faces(
+        &self,
+        request: Request<v1::AssociateFacesRequest>,
+    ) -> Result<Response<v1::AssociateFacesResponse>, Status> {
+        self.call(&self.associate_faces, request).await
+    }
+
+    async fn disassociate_faces(
+        &self,
+        request: Request<v1::DisassociateFacesRequest>,
+    ) -> Result<Response<v1::DisassociateFacesResponse>, Status> {
+        self.call(&self.disassociate_faces, request).await
+    }
 }
 
 #[async_trait]
@@ -125,5 +163,47 @@ impl Query for Roles {
         request: Request<v1::CountFacesRequest>,
     ) -> Result<Response<v1::CountFacesResponse>, Status> {
         self.call(&self.count, request).await
+    }
+
+    async fn search_users(
+        &self,
+        request: Request<v1::SearchUsersRequest>,
+    ) -> Result<Response<v1::SearchUsersResponse>, Status> {
+        self.call(&self.search_users, request).await
+    }
+
+    async fn search_users_by_image(
+        &self,
+        request: Request<v1::SearchUsersByImageRequest>,
+    ) -> Result<Response<v1::SearchUsersResponse>, Status> {
+        self.call(&self.search_users_by_image, request).await
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<v1::ListUsersRequest>,
+    ) -> Result<Response<v1::ListUsersResponse>, Status> {
+        self.call(&self.list_users, request).await
+    }
+
+    async fn detect_faces(
+        &self,
+        request: Request<v1::DetectFacesRequest>,
+    ) -> Result<Response<v1::DetectFacesResponse>, Status> {
+        self.call(&self.detect_faces, request).await
+    }
+
+    async fn compare_faces(
+        &self,
+        request: Request<v1::CompareFacesRequest>,
+    ) -> Result<Response<v1::CompareFacesResponse>, Status> {
+        self.call(&self.compare_faces, request).await
+    }
+
+    async fn get_photo(
+        &self,
+        request: Request<v1::GetPhotoRequest>,
+    ) -> Result<Response<v1::GetPhotoResponse>, Status> {
+        self.call(&self.get_photo, request).await
     }
 }

@@ -156,7 +156,7 @@ impl House {
 async fn tenant(catalog: &Catalog, name: &str) -> Client {
     let name = name.parse::<TenantName>().unwrap();
     let account = catalog.create_tenant(name.clone()).await.unwrap().account;
-    let key = catalog.create_key(&name, "test").await.unwrap();
+    let key = catalog.create_key(&name, "test", false).await.unwrap();
     Client { tenant: name, account, key }
 }
 

@@ -19,10 +19,10 @@ use vidimus_ports::faulty::{FaultPlan, FaultyBlobStore, FaultyEventLog};
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog};
 use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{BlobStore, EventLog, Random, Topic};
-use vidimus_proto::v1;
-use vidimus_proto::v1::embedding_server::Embedding;
-use vidimus_proto::v1::indexing_server::Indexing;
-use vidimus_proto::v1::ingestion_server::Ingestion as _;
+use vidimus_proto::internal::v1;
+use vidimus_proto::internal::v1::embedding_server::Embedding;
+use vidimus_proto::internal::v1::indexing_server::Indexing;
+use vidimus_proto::internal::v1::ingestion_server::Ingestion as _;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::errors::{failure_from_status, status_from_failure};
 
@@ -103,6 +103,7 @@ impl World {
             name: "staff".parse().unwrap(),
             placement: "model".parse().unwrap(),
             face_model_version: "1.0".to_owned(),
+            tags: std::collections::BTreeMap::new(),
         };
         let collection = catalog.create_collection(new).await.unwrap();
         let indexing = Arc::new(FakeIndexing::default());

@@ -22,7 +22,7 @@ use vidimus_ports::clock::ManualClock;
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
-use vidimus_proto::v1;
+use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::records::{Records, Written};
 use vidimus_runtime::shutdown::Shutdown;
@@ -52,6 +52,7 @@ async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> 
         name: "staff".parse().unwrap(),
         placement: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
+            tags: std::collections::BTreeMap::new(),
     };
     catalog.create_collection(new).await.unwrap()
 }

@@ -85,6 +85,9 @@ pub enum KeyCommand {
         /// For your own orientation.
         #[arg(long, default_value = "")]
         label: String,
+        /// Whether its holder may fetch the photos of enrolled faces (gRPC `GetPhoto`).
+        #[arg(long)]
+        may_get_photos: bool,
     },
     /// List a tenant's keys.
     List {
@@ -116,7 +119,9 @@ impl From<What> for AdminCommand {
             What::Tenant(TenantCommand::Disable { name }) => Self::SetTenantDisabled { name, disabled: true },
             What::Tenant(TenantCommand::Enable { name }) => Self::SetTenantDisabled { name, disabled: false },
             What::Tenant(TenantCommand::Delete { name }) => Self::DeleteTenant { name },
-            What::Key(KeyCommand::Create { tenant, label }) => Self::CreateKey { tenant, label },
+            What::Key(KeyCommand::Create { tenant, label, may_get_photos }) => {
+                Self::CreateKey { tenant, label, may_get_photos }
+            }
             What::Key(KeyCommand::List { tenant }) => Self::ListKeys { tenant },
             What::Key(KeyCommand::Disable { id }) => Self::SetKeyDisabled { id, disabled: true },
             What::Key(KeyCommand::Enable { id }) => Self::SetKeyDisabled { id, disabled: false },

@@ -38,6 +38,9 @@ pub enum AdminCommand {
         tenant: String,
         /// For operators.
         label: String,
+        /// Whether it may fetch the photos of enrolled faces.
+        #[serde(default)]
+        may_get_photos: bool,
     },
     /// A tenant's keys.
     ListKeys {
@@ -91,8 +94,8 @@ impl AdminService {
                 catalog.delete_tenant(&name.parse()?).await?;
                 done()
             }
-            AdminCommand::CreateKey { tenant, label } => {
-                let key = catalog.create_key(&tenant.parse()?, &label).await?;
+            AdminCommand::CreateKey { tenant, label, may_get_photos } => {
+                let key = catalog.create_key(&tenant.parse()?, &label, may_get_photos).await?;
                 Ok(json!({
                     "access_key_id": key.id.as_str(),
                     "secret_access_key": key.secret.reveal(),
@@ -141,6 +144,7 @@ fn access_key(key: &AccessKey) -> Value {
     json!({
         "access_key_id": key.id.as_str(),
         "label": key.label,
+        "may_get_photos": key.may_get_photos,
         "state": if key.disabled { "disabled" } else { "enabled" },
         "created": key.created_at.day(),
     })
