@@ -5,6 +5,8 @@ use std::fmt;
 
 use crate::ids::{AccessKeyId, CollectionName, CollectionUid, Nonce, Part, Placement, TenantId, TenantName};
 use crate::point::Gallery;
+use crate::record::Write;
+use crate::retention::{Horizon, Retention};
 use crate::time::UnixMillis;
 
 /// An organisation.
@@ -93,6 +95,8 @@ pub struct Collection {
     pub deleted_at: Option<UnixMillis>,
     /// What its tenant has tagged it with.
     pub tags: BTreeMap<String, String>,
+    /// How long its faces and photos are kept.
+    pub retention: Retention,
     /// Marks the write that made this state.
     pub nonce: Nonce,
 }
@@ -108,6 +112,18 @@ impl Collection {
     #[must_use]
     pub fn gallery(&self) -> Gallery {
         Gallery { part: self.part(), placement: self.placement.clone() }
+    }
+
+    /// Which of its faces can match at `now`.
+    #[must_use]
+    pub fn horizon(&self, now: UnixMillis) -> Horizon {
+        self.retention.horizon(now)
+    }
+
+    /// A write of one of its records, by the rule as it is here.
+    #[must_use]
+    pub fn write(&self, now: UnixMillis, nonce: Nonce) -> Write {
+        Write { now, nonce, cutoffs: self.retention.cutoffs(now) }
     }
 }
 

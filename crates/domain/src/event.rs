@@ -1,6 +1,7 @@
 //! What the log carries: ids and versions, never a template or a photo.
 
 use crate::ids::{FaceId, FaceNumber, ImageId, Part, Version};
+use crate::retention::RetentionRule;
 use crate::time::UnixMillis;
 
 /// The record of an image has changed. Whoever gets it reads the record as it is now, so duplicates, replays and
@@ -61,6 +62,18 @@ pub enum AuditedAction {
     Deletion {
         /// The faces that are erased.
         faces: Vec<FaceId>,
+    },
+    /// Another retention rule.
+    RetentionChange {
+        /// The rule as it is now.
+        rule: RetentionRule,
+    },
+    /// The ledger erased what had come to the end of its time.
+    Expiry {
+        /// The faces.
+        faces: Vec<FaceId>,
+        /// The image whose photo went while faces of it stay.
+        photo_of: Option<ImageId>,
     },
 }
 

@@ -3,6 +3,7 @@
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::audit::What;
 
+use super::catalog::{kept_to_proto, rule_from_proto};
 use super::{DecodeError, FORMAT, Stored};
 use crate::event::{Audit, AuditedAction, Change, Probe};
 use crate::ids::{FaceId, FaceNumber, ImageId, Part, Version};
@@ -100,6 +101,14 @@ fn action_to_proto(action: &AuditedAction) -> What {
         AuditedAction::Deletion { faces } => What::Deletion(v1::AuditedDeletion {
             face_ids: faces.iter().map(|face| face.to_bytes().to_vec()).collect(),
         }),
+        AuditedAction::RetentionChange { rule } => What::RetentionChange(v1::AuditedRetentionChange {
+            faces_kept_ms: kept_to_proto(rule.faces_kept()),
+            photos_kept_ms: kept_to_proto(rule.photos_kept()),
+        }),
+        AuditedAction::Expiry { faces, photo_of } => What::Expiry(v1::AuditedExpiry {
+            face_ids: faces.iter().map(|face| face.to_bytes().to_vec()).collect(),
+            image_id: photo_of.map(|image| image.to_bytes().to_vec()).unwrap_or_default(),
+        }),
     }
 }
 
@@ -125,13 +134,24 @@ fn action_from_proto(what: What) -> Result<AuditedAction, DecodeError> {
                 .collect::<Result<_, DecodeError>>()?,
         }),
         What::Deletion(deletion) => Ok(AuditedAction::Deletion {
-            faces: deletion
-                .face_ids
-                .iter()
-                .map(|bytes| Ok(FaceId::from_bytes(bytes)?))
-                .collect::<Result<_, DecodeError>>()?,
+            faces: face_ids(&deletion.face_ids)?,
         }),
+        What::RetentionChange(change) => Ok(AuditedAction::RetentionChange {
+            rule: rule_from_proto(change.faces_kept_ms, change.photos_kept_ms)?,
+        }),
+        What::Expiry(expiry) => Ok(AuditedAction::Expiry {
+            faces: face_ids(&expiry.face_ids)?,
+            photo_of: match expiry.image_id.as_slice() {
+                [] => None,
+                bytes => Some(ImageId::from_bytes(bytes)?),
+            },
+        }),
+        _ => Err(DecodeError::Field("what")),
     }
+}
+
+fn face_ids(ids: &[Vec<u8>]) -> Result<Vec<FaceId>, DecodeError> {
+    ids.iter().map(|bytes| Ok(FaceId::from_bytes(bytes)?)).collect()
 }
 
 fn probe_from_proto(search: &v1::AuditedSearch) -> Result<Probe, DecodeError> {

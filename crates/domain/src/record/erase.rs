@@ -2,7 +2,6 @@
 
 use super::{Record, Write};
 use crate::ids::{FaceNumber, UserId};
-use crate::time::UnixMillis;
 
 /// What came of a deletion.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +22,7 @@ pub fn erase(before: &Record, numbers: &[FaceNumber], write: Write) -> Erasure {
     let mut erasure = Erasure::default();
     let mut doomed = Vec::new();
     for number in numbers {
-        let live = before.face(*number).map(|face| face.live_at(write.now));
+        let live = before.face(*number).map(|face| face.live_at(write.horizon()));
         match live {
             None => erasure.unknown.push(*number),
             Some(Some(live)) if live.user.is_some() => {
@@ -49,12 +48,11 @@ fn without(before: &Record, numbers: &[FaceNumber], write: Write) -> Record {
     record
 }
 
-/// Retention: erases what has expired. None where nothing has.
+/// Retention: erases faces that have expired, and names the photo for removal where its own time has come, though faces
+/// live on. None where nothing has.
 #[must_use]
 pub fn expire(before: &Record, write: Write) -> Option<Record> {
-    has_expired(before, write.now).then(|| before.next(write))
-}
-
-fn has_expired(record: &Record, now: UnixMillis) -> bool {
-    record.faces.iter().any(|face| face.live().is_some() && face.live_at(now).is_none())
+    let faces = before.faces.iter().any(|face| face.has_expired(write.horizon()));
+    let photo = before.photo.is_some() && before.photo_kept(write.cutoffs).is_none();
+    (faces || photo).then(|| before.next(write))
 }
