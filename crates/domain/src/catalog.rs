@@ -5,7 +5,6 @@ use std::fmt;
 
 use crate::ids::{AccessKeyId, CollectionName, CollectionUid, Nonce, Part, Placement, TenantId, TenantName};
 use crate::point::Gallery;
-use crate::record::Write;
 use crate::retention::{Horizon, Retention};
 use crate::time::UnixMillis;
 
@@ -118,12 +117,6 @@ impl Collection {
     #[must_use]
     pub fn horizon(&self, now: UnixMillis) -> Horizon {
         self.retention.horizon(now)
-    }
-
-    /// A write of one of its records, by the rule as it is here.
-    #[must_use]
-    pub fn write(&self, now: UnixMillis, nonce: Nonce) -> Write {
-        Write { now, nonce, cutoffs: self.retention.cutoffs(now) }
     }
 }
 

@@ -202,7 +202,10 @@ mod tests {
     #[test]
     fn without_a_rule_nothing_expires_for_its_age() {
         assert_eq!(Retention::default().cutoffs(T0), Cutoffs::default());
-        assert_eq!(Retention { rule: faces(Some(60)), ..Retention::default() }.cutoffs(UnixMillis::new(5)).faces, None);
+        assert_eq!(
+            Retention { rule: faces(Some(60)), ..Retention::default() }.cutoffs(UnixMillis::new(5)).faces,
+            None
+        );
     }
 
     #[test]

@@ -133,9 +133,7 @@ fn action_from_proto(what: What) -> Result<AuditedAction, DecodeError> {
                 .map(|number| Ok(FaceNumber::new(number)?))
                 .collect::<Result<_, DecodeError>>()?,
         }),
-        What::Deletion(deletion) => Ok(AuditedAction::Deletion {
-            faces: face_ids(&deletion.face_ids)?,
-        }),
+        What::Deletion(deletion) => Ok(AuditedAction::Deletion { faces: face_ids(&deletion.face_ids)? }),
         What::RetentionChange(change) => Ok(AuditedAction::RetentionChange {
             rule: rule_from_proto(change.faces_kept_ms, change.photos_kept_ms)?,
         }),

@@ -13,10 +13,12 @@ use std::path::Path;
 use fixtures::{number, origin};
 use proptest::prelude::*;
 use prost::Message as _;
-use strategies::{any_action, any_image, any_nonce, any_number, any_part, any_record, any_time, parsed};
+use strategies::{
+    any_action, any_image, any_nonce, any_number, any_part, any_record, any_retention, any_time, parsed,
+};
 use values::{
-    access_key, audit, change, collection, face_model, full_record, photo, refused_record, search, tenant,
-    uid_entry,
+    access_key, audit, change, collection, face_model, full_record, photo, refused_record, rule, search,
+    tenant, uid_entry,
 };
 use vidimus_domain::Version;
 use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
@@ -59,6 +61,9 @@ fn the_formats_are_what_they_were() {
     let (image, faces) = (origin(None).image, vec![number(1), number(2)]);
     check_golden("audit_enrolment", &audit(AuditedAction::Enrolment { image, faces }));
     check_golden("audit_deletion", &audit(AuditedAction::Deletion { faces: vec![image.face(number(1))] }));
+    check_golden("audit_retention_change", &audit(AuditedAction::RetentionChange { rule: rule() }));
+    let (faces, photo_of) = (vec![image.face(number(1))], Some(image));
+    check_golden("audit_expiry", &audit(AuditedAction::Expiry { faces, photo_of }));
     check_golden("tenant", &tenant());
     check_golden("access_key", &access_key());
     check_golden("collection", &collection());
@@ -208,6 +213,7 @@ proptest! {
         (created_at, deleted_at) in (any_time(), prop::option::of(any_time())),
         (account, label, secret) in any::<(String, String, String)>(),
         (disabled, key, model) in any::<(bool, [u8; 32], u32)>(),
+        retention in any_retention(),
         tenant_name in parsed::<vidimus_domain::TenantName>("[a-zA-Z0-9_.-]{1,255}"),
         name in parsed::<vidimus_domain::CollectionName>("[a-zA-Z0-9_.-]{1,255}"),
         placement in parsed::<vidimus_domain::Placement>("[a-zA-Z0-9_.-]{1,100}"),
@@ -222,7 +228,7 @@ proptest! {
         check_round_trip(&FaceModel { placement: placement.clone(), number: model });
         check_round_trip(&Collection {
             tenant, name, uid, face_model_version, placement, image_id_key: key, created_at, deleted_at,
-            tags: std::collections::BTreeMap::new(), nonce,
+            tags: std::collections::BTreeMap::new(), retention, nonce,
         });
     }
 

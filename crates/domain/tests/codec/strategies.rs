@@ -1,12 +1,14 @@
 //! Any value of every kind.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use vidimus_domain::event::{AuditedAction, Probe};
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Point};
 use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::{
     CollectionUid, FaceNumber, ImageId, Nonce, Part, Template, TenantId, UnixMillis, Version,
 };
@@ -94,8 +96,11 @@ pub fn any_origin() -> impl Strategy<Value = Origin> {
 }
 
 pub fn any_photo() -> impl Strategy<Value = PhotoKey> {
-    ("[0-9]{4}-[01][0-9]-[0-3][0-9]", any_nonce(), any::<i64>())
-        .prop_map(|(day, nonce, at)| PhotoKey { day, nonce, put_at: UnixMillis::new(at) })
+    ("[0-9]{4}-[01][0-9]-[0-3][0-9]", any_nonce(), any::<i64>()).prop_map(|(day, nonce, at)| PhotoKey {
+        day,
+        nonce,
+        put_at: UnixMillis::new(at),
+    })
 }
 
 pub fn any_request() -> impl Strategy<Value = RememberedRequest> {
@@ -130,6 +135,19 @@ pub fn any_record() -> impl Strategy<Value = Record> {
     )
 }
 
+pub fn any_rule() -> impl Strategy<Value = RetentionRule> {
+    let kept = || prop::option::of((1_000_u64..3_000_000_000_000).prop_map(Duration::from_millis));
+    (kept(), kept()).prop_map(|(faces, photos)| RetentionRule::new(faces, photos).expect("it is a rule"))
+}
+
+pub fn any_retention() -> impl Strategy<Value = Retention> {
+    (any_rule(), any_time(), any_time()).prop_map(|(rule, faces_floor, photos_floor)| Retention {
+        rule,
+        faces_floor,
+        photos_floor,
+    })
+}
+
 pub fn any_action() -> impl Strategy<Value = AuditedAction> {
     let face = || (any_image(), any_number()).prop_map(|(image, number)| image.face(number));
     let probe = prop_oneof![face().prop_map(Probe::Face), any::<[u8; 32]>().prop_map(Probe::Photo)];
@@ -147,5 +165,8 @@ pub fn any_action() -> impl Strategy<Value = AuditedAction> {
         ),
         (any_image(), numbers).prop_map(|(image, faces)| AuditedAction::Enrolment { image, faces }),
         prop::collection::vec(face(), 0..4).prop_map(|faces| AuditedAction::Deletion { faces }),
+        any_rule().prop_map(|rule| AuditedAction::RetentionChange { rule }),
+        (prop::collection::vec(face(), 0..4), prop::option::of(any_image()))
+            .prop_map(|(faces, photo_of)| AuditedAction::Expiry { faces, photo_of }),
     ]
 }
