@@ -6,7 +6,8 @@ use crate::ids::{FaceNumber, UserId};
 /// What came of a deletion.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Erasure {
-    /// The record to write; none where every face asked for was erased already, is unknown or is kept.
+    /// The record to write; none where every face asked for was erased already, is unknown or is kept. An expired face that
+    /// is asked for is erased: by another rule it might match again.
     pub record: Option<Box<Record>>,
     /// Faces that are erased now, by this or before.
     pub erased: Vec<FaceNumber>,
@@ -22,14 +23,14 @@ pub fn erase(before: &Record, numbers: &[FaceNumber], write: Write) -> Erasure {
     let mut erasure = Erasure::default();
     let mut doomed = Vec::new();
     for number in numbers {
-        let live = before.face(*number).map(|face| face.live_at(write.horizon()));
-        match live {
-            None => erasure.unknown.push(*number),
-            Some(Some(live)) if live.user.is_some() => {
-                erasure.held_by_user.extend(live.user.clone().map(|(user, _)| (*number, user)));
-            }
-            Some(Some(_)) => doomed.push(*number),
-            Some(None) => erasure.erased.push(*number),
+        let Some(face) = before.face(*number) else {
+            erasure.unknown.push(*number);
+            continue;
+        };
+        match face.live_at(write.horizon()).map(|live| &live.user) {
+            Some(Some((user, _))) => erasure.held_by_user.push((*number, user.clone())),
+            None if face.live().is_none() => erasure.erased.push(*number),
+            _ => doomed.push(*number),
         }
     }
     if !doomed.is_empty() {
