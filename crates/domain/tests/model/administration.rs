@@ -1,9 +1,10 @@
 //! Setting retention rules, and what the processes see of them.
 
 use vidimus_domain::UnixMillis;
+use vidimus_domain::limits::RETENTION_MIN;
 use vidimus_domain::retention::{Cutoffs, Retention, RetentionRule};
 
-use crate::catalog::LEASE;
+use crate::catalog::{LEASE, Replaced};
 use crate::executor::{Kind, Lost, Process};
 use crate::random::{Random, hours, millis, minutes};
 use crate::reply::Reply;
@@ -78,7 +79,8 @@ async fn set_rule(process: &Process) {
     let _ = reply.wait(process, minutes(1)).await;
 }
 
-/// The write is in the store within a lease's time or never; whoever was told of it counts on it.
+/// The write is in the store before anything can expire that came after its decision, or never; whoever was told of it
+/// counts on it.
 async fn put_rule(process: &Process, rule: RetentionRule) -> Result<(), Lost> {
     let (before, over) = process.with(|world| world.catalog.current());
     let now = process.now();
@@ -88,11 +90,11 @@ async fn put_rule(process: &Process, rule: RetentionRule) -> Result<(), Lost> {
     if !process.keeps(Rule::FloorsStay) {
         retention = Retention { rule, ..Retention::default() };
     }
-    let flight = process.with(|world| world.random.between(millis(0), LEASE));
+    let flight = process.with(|world| world.random.between(millis(0), RETENTION_MIN));
     process.sleep(flight).await;
     let put = process.with(|world| {
-        world.note(format!("administration: writes {retention:?}"));
-        world.catalog.put(retention, over, world.now)
+        let put = world.catalog.put(retention, over, Replaced { decided_at: now, at: world.now });
+        put.inspect(|_| world.note(format!("administration: writes {retention:?}")))
     });
     let number = put.ok_or(Lost)?;
     if process.keeps(Rule::RulesAnswerLater) {

@@ -8,11 +8,18 @@ use vidimus_domain::retention::Retention;
 /// The longest that a rule is believed after another has replaced it.
 pub const LEASE: Duration = Duration::from_secs(5);
 
+/// When another rule was decided upon, and when it was in the store.
+#[derive(Clone, Copy)]
+pub struct Replaced {
+    pub decided_at: UnixMillis,
+    pub at: UnixMillis,
+}
+
 /// One state of the rule.
 #[derive(Default)]
 struct State {
     retention: Retention,
-    replaced_at: Option<UnixMillis>,
+    replaced: Option<Replaced>,
     /// Whether whoever set it was told that it holds.
     answered: bool,
 }
@@ -34,11 +41,11 @@ impl Catalog {
     }
 
     /// Replaces exactly the state of that number. Returns the new one's, unless somebody else was faster.
-    pub fn put(&mut self, retention: Retention, over: usize, now: UnixMillis) -> Option<usize> {
+    pub fn put(&mut self, retention: Retention, over: usize, replaced: Replaced) -> Option<usize> {
         if over + 1 != self.0.len() {
             return None;
         }
-        self.0[over].replaced_at = Some(now);
+        self.0[over].replaced = Some(replaced);
         self.0.push(State { retention, ..State::default() });
         Some(over + 1)
     }
@@ -53,7 +60,9 @@ impl Catalog {
     }
 
     fn believed_states(&self, now: UnixMillis) -> impl Iterator<Item = &State> {
-        self.0.iter().filter(move |state| state.replaced_at.is_none_or(|at| now.since(at) < LEASE))
+        self.0
+            .iter()
+            .filter(move |state| state.replaced.is_none_or(|replaced| now.since(replaced.at) < LEASE))
     }
 
     /// Faces enrolled at or before this may have gone by some rule.
@@ -61,9 +70,14 @@ impl Catalog {
         self.believed(now).filter_map(|retention| retention.cutoffs(now).faces).max()
     }
 
-    /// Faces enrolled at or before this must be gone: somebody was told so.
+    /// Faces enrolled at or before this must be gone: somebody was told so. What comes after another rule was decided upon
+    /// is that one's.
     pub fn cutoff_answered(&self, now: UnixMillis) -> Option<UnixMillis> {
         let answered = self.believed_states(now).filter(|state| state.answered);
-        answered.filter_map(|state| state.retention.cutoffs(now).faces).max()
+        let cutoffs = answered.filter_map(|state| {
+            let latest = state.replaced.map_or(UnixMillis::NEVER, |replaced| replaced.decided_at);
+            state.retention.cutoffs(now).faces.map(|cutoff| cutoff.min(latest))
+        });
+        cutoffs.max()
     }
 }

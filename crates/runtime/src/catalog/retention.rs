@@ -14,8 +14,8 @@ impl Catalog {
     /// this returns; a longer one brings nothing back that the rule before lets go within the time that it may still be
     /// believed. Whoever calls this says it on the audit log.
     ///
-    /// The write is taken to be in the store within seconds or never: one that came later would have left the old rule in
-    /// force for longer than the floor covers.
+    /// The write is taken to be in the store within a second or never: one that came seconds later would have left the old
+    /// rule in force for longer than the floor covers.
     ///
     /// # Errors
     /// `NotFound` where there is no such collection; `Conflict` where it was changed at the same time.
