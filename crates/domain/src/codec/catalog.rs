@@ -143,11 +143,11 @@ fn retention_from_proto(proto: v1::Retention) -> Result<Retention, DecodeError> 
 }
 
 /// How long something is kept, in milliseconds; a rule's durations fit.
-pub(super) fn kept_to_proto(kept: Option<Duration>) -> Option<i64> {
+fn kept_to_proto(kept: Option<Duration>) -> Option<i64> {
     kept.map(|kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
 }
 
-pub(super) fn rule_from_proto(
+fn rule_from_proto(
     faces_kept_ms: Option<i64>,
     photos_kept_ms: Option<i64>,
 ) -> Result<RetentionRule, DecodeError> {

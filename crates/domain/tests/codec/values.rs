@@ -125,6 +125,7 @@ pub fn access_key() -> AccessKey {
 }
 
 pub fn collection() -> Collection {
+    let kept = |days: u64| Some(Duration::from_secs(days * 86_400));
     Collection {
         tenant: part().tenant,
         name: "staff".parse().expect("it is a name"),
@@ -136,17 +137,12 @@ pub fn collection() -> Collection {
         deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
         tags: [("team".to_owned(), "door".to_owned())].into(),
         retention: Retention {
-            rule: rule(),
+            rule: RetentionRule::new(kept(30), kept(7)).expect("it is a rule"),
             faces_floor: UnixMillis::new(1_700_000_000_000),
             photos_floor: UnixMillis::new(1_700_000_000_001),
         },
         nonce: nonce(10),
     }
-}
-
-pub fn rule() -> RetentionRule {
-    let kept = |days: u64| Some(Duration::from_secs(days * 86_400));
-    RetentionRule::new(kept(30), kept(7)).expect("it is a rule")
 }
 
 pub fn uid_entry() -> UidEntry {
