@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::event::{Audit, AuditedAction};
 use vidimus_domain::record::{Erasure, Record, Write, erase};
+use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, Failure, ImageId, Part, UserId};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
@@ -42,11 +43,12 @@ impl Ingestion {
     ) -> Result<v1::DeleteFacesResponse, Failure> {
         let named = named_collection(request.collection.as_ref())?;
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
-        live.ok_or_else(|| no_such_collection(&named.name))?;
+        let collection = live.ok_or_else(|| no_such_collection(&named.name))?;
         let faces = distinct(face_ids(&request.face_ids)?);
+        let cutoffs = collection.retention.cutoffs(self.deps.clock.now());
         let erasing = by_image(&faces)
             .into_iter()
-            .map(|(image, numbers)| self.erase_image(&named.part, image, numbers));
+            .map(|named_faces| self.erase_image(&named.part, named_faces, cutoffs));
         let erased: Vec<Erased> =
             stream::iter(erasing).buffer_unordered(CONCURRENT_RECORDS).try_collect().await?;
         let fates = fates(&erased);
@@ -74,8 +76,8 @@ impl Ingestion {
     async fn erase_image(
         &self,
         part: &Part,
-        image: ImageId,
-        numbers: Vec<FaceNumber>,
+        (image, numbers): (ImageId, Vec<FaceNumber>),
+        cutoffs: Cutoffs,
     ) -> Result<Erased, Failure> {
         for _ in 0..ATTEMPTS_MAX {
             let read = self.records.read(part, image).await.map_err(failure_from_port)?;
@@ -83,7 +85,7 @@ impl Ingestion {
                 let erasure = Erasure { unknown: numbers, ..Erasure::default() };
                 return Ok(Erased { image, record: None, erasure });
             };
-            let write = Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce() };
+            let write = Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce(), cutoffs };
             let mut erasure = erase(before, &numbers, write);
             let record = match erasure.record.take() {
                 None => before.clone(),

@@ -54,10 +54,10 @@ impl Query {
     /// The template of a stored face that can match: the index checks that it is of this part (I1).
     async fn stored_template(&self, collection: &Collection, face: FaceId) -> Result<Template, Failure> {
         let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
-        let now = self.deps.clock.now();
+        let horizon = collection.horizon(self.deps.clock.now());
         let template =
             points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
-                PointBody::Live(live) if now < live.expires_at => Some(live.template),
+                PointBody::Live(live) if live.is_shown_at(horizon) => Some(live.template),
                 _ => None,
             });
         let message = || format!("The face id: {face} was not found in the collection");
@@ -141,7 +141,7 @@ impl Query {
 
     async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
         let limit = faces_max(search.faces_max);
-        let now = self.deps.clock.now();
+        let horizon = search.collection.horizon(self.deps.clock.now());
         let index_search = IndexSearch {
             gallery: search.collection.gallery(),
             probe: search.template.clone(),
@@ -151,7 +151,7 @@ impl Query {
             },
             limit,
             cosine_min,
-            now,
+            horizon,
         };
         let began = tokio::time::Instant::now();
         let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;
