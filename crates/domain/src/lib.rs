@@ -18,6 +18,7 @@ pub mod record;
 pub mod score;
 pub mod template;
 pub mod time;
+pub mod user;
 
 pub use error::{ErrorCode, Failure};
 pub use ids::{

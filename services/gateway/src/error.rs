@@ -14,6 +14,8 @@ pub enum ErrorType {
     AccessDenied,
     /// Changed by someone else meanwhile.
     Conflict,
+    /// The client's token was used with other parameters.
+    IdempotentParameterMismatch,
     /// The photo is too large.
     ImageTooLarge,
     /// The `Authorization` header is malformed.
@@ -64,6 +66,7 @@ impl ErrorType {
         match self {
             Self::AccessDenied => ("AccessDeniedException", BAD),
             Self::Conflict => ("ConflictException", BAD),
+            Self::IdempotentParameterMismatch => ("IdempotentParameterMismatchException", BAD),
             Self::ImageTooLarge => ("ImageTooLargeException", BAD),
             Self::IncompleteSignature => ("IncompleteSignatureException", BAD),
             Self::InternalServerError => ("InternalServerError", StatusCode::INTERNAL_SERVER_ERROR),
@@ -97,6 +100,7 @@ impl From<ErrorCode> for ErrorType {
             ErrorCode::NotFound => Self::ResourceNotFound,
             ErrorCode::AlreadyExists => Self::ResourceAlreadyExists,
             ErrorCode::Conflict => Self::Conflict,
+            ErrorCode::IdempotentParameterMismatch => Self::IdempotentParameterMismatch,
             ErrorCode::Unauthenticated => Self::UnrecognizedClient,
             ErrorCode::Denied => Self::AccessDenied,
             ErrorCode::QuotaExceeded => Self::ServiceQuotaExceeded,
@@ -180,6 +184,7 @@ mod tests {
             ErrorCode::NotFound => ("ResourceNotFoundException", 400),
             ErrorCode::AlreadyExists => ("ResourceAlreadyExistsException", 400),
             ErrorCode::Conflict => ("ConflictException", 400),
+            ErrorCode::IdempotentParameterMismatch => ("IdempotentParameterMismatchException", 400),
             ErrorCode::Unauthenticated => ("UnrecognizedClientException", 400),
             ErrorCode::Denied => ("AccessDeniedException", 400),
             ErrorCode::QuotaExceeded => ("ServiceQuotaExceededException", 400),

@@ -3,6 +3,7 @@
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::audit::What;
 
+use super::user;
 use super::{DecodeError, FORMAT, Stored};
 use crate::event::{Audit, AuditedAction, Change, Probe};
 use crate::ids::{FaceId, FaceNumber, ImageId, Part, Version};
@@ -100,6 +101,7 @@ fn action_to_proto(action: &AuditedAction) -> What {
         AuditedAction::Deletion { faces } => What::Deletion(v1::AuditedDeletion {
             face_ids: faces.iter().map(|face| face.to_bytes().to_vec()).collect(),
         }),
+        AuditedAction::UserSearch(search) => What::UserSearch(user::search_to_proto(search)),
     }
 }
 
@@ -131,6 +133,8 @@ fn action_from_proto(what: What) -> Result<AuditedAction, DecodeError> {
                 .map(|bytes| Ok(FaceId::from_bytes(bytes)?))
                 .collect::<Result<_, DecodeError>>()?,
         }),
+        What::UserSearch(search) => Ok(AuditedAction::UserSearch(user::search_from_proto(search)?)),
+        _ => Err(DecodeError::Field("what")),
     }
 }
 

@@ -6,6 +6,7 @@
 mod catalog;
 mod event;
 mod record;
+mod user;
 
 use prost::Message;
 

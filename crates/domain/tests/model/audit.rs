@@ -22,6 +22,8 @@ pub enum Invariant {
     I9,
     /// A record's photo is there (rule 7).
     Photo,
+    /// A face has one user at most, and none that is deleted.
+    Users,
     /// The processes come to rest.
     Rest,
 }
@@ -108,6 +110,11 @@ impl Auditor {
     pub fn owed(&self, now: UnixMillis) -> impl Iterator<Item = FaceId> {
         let wanted = self.acknowledged.difference(&self.deletion_asked).copied();
         wanted.filter(move |face| self.born.get(face).is_none_or(|expires_at| now < *expires_at))
+    }
+
+    /// Whether the face goes by itself some time.
+    pub fn expires(&self, face: FaceId) -> bool {
+        self.born.get(&face).is_some_and(|expires_at| *expires_at < UnixMillis::NEVER)
     }
 
     pub fn live_point_written(&mut self, face: FaceId, expires_at: UnixMillis) {
