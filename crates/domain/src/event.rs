@@ -1,5 +1,7 @@
 //! What the log carries: ids and versions, never a template or a photo.
 
+use std::time::Duration;
+
 use crate::ids::{FaceId, FaceNumber, ImageId, Part, UserId, Version};
 use crate::time::UnixMillis;
 
@@ -62,8 +64,49 @@ pub enum AuditedAction {
         /// The faces that are erased.
         faces: Vec<FaceId>,
     },
+    /// Somebody was given the photo of a face.
+    PhotoRead {
+        /// The face.
+        face: FaceId,
+    },
+    /// A user was changed.
+    UserChange {
+        /// How.
+        change: UserChange,
+        /// The user.
+        user: UserId,
+        /// The faces that are concerned.
+        faces: Vec<FaceId>,
+    },
+    /// The collection's retention rule was changed to this.
+    RetentionChange {
+        /// How long faces are kept; none: until they are deleted.
+        faces_kept: Option<Duration>,
+        /// How long photos are kept; none: as long as their faces.
+        photos_kept: Option<Duration>,
+    },
+    /// The ledger erased faces, or a photo, because their time had come.
+    Expiry {
+        /// The faces that are erased.
+        faces: Vec<FaceId>,
+        /// Where only the photo went: its image.
+        photo_of: Option<ImageId>,
+    },
     /// A search for users, with all that its answer named (I8).
     UserSearch(UserSearch),
+}
+
+/// What was done to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserChange {
+    /// It was made.
+    Created,
+    /// It was deleted.
+    Deleted,
+    /// Faces were given to it.
+    Associated,
+    /// Faces were taken from it.
+    Disassociated,
 }
 
 /// A search for users.
