@@ -128,6 +128,7 @@ impl Query {
                 Probe::Face(face) => Some(face),
                 Probe::Photo(_) => None,
             },
+            with_user_only: false,
             limit,
             cosine_min,
             now,

@@ -27,6 +27,17 @@ pub fn live(part: &Part) -> Filter {
     all(vec![of(field::PART, part)])
 }
 
+/// Live points of the part that have a user, expired ones too.
+pub fn live_with_user(part: &Part) -> Filter {
+    all(vec![of(field::USER_PART, part)])
+}
+
+/// Of the points of a filter those that have a user.
+pub fn with_user(mut filter: Filter, part: &Part) -> Filter {
+    filter.must.get_or_insert_default().push(of(field::USER_PART, part));
+    filter
+}
+
 /// Points of the part that are live and have not expired by `now`.
 pub fn live_at(part: &Part, now: UnixMillis) -> Filter {
     let unexpired = Range { gt: Some(OrderedFloat(now.get() as f64)), ..nothing() };

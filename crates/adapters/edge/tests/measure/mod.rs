@@ -120,6 +120,7 @@ impl Population {
                 gallery: self.gallery.clone(),
                 probe: probe.clone(),
                 without: None,
+                with_user_only: false,
                 limit: how.limit,
                 cosine_min: -1.0,
                 now: UnixMillis::new(2),
