@@ -19,6 +19,7 @@ pub mod retention;
 pub mod score;
 pub mod template;
 pub mod time;
+pub mod user;
 
 pub use error::{ErrorCode, Failure};
 pub use ids::{

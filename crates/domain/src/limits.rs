@@ -20,6 +20,10 @@ pub const CANDIDATES_DEFAULT: u32 = 100;
 pub const PAGE_MAX: u32 = 4096;
 /// Entries of a page of a listing that names no number.
 pub const PAGE_DEFAULT: u32 = 1000;
+/// Most faces of a user (Amazon Rekognition Developer Guide, "Guidelines and quotas").
+pub const FACES_PER_USER_MAX: usize = 100;
+/// Most users of a page or of a search's answer (Amazon Rekognition API, ListUsers and SearchUsers).
+pub const USERS_MAX: u32 = 500;
 /// Components of a template at most, for any face model.
 pub const TEMPLATE_DIMENSION_MAX: usize = 2048;
 /// The shortest that a retention rule keeps: a shorter one would let faces go before their enrolment is answered.

@@ -16,6 +16,8 @@ pub struct IndexSearch {
     pub probe: Template,
     /// A face that is not to be among the candidates: the probe itself.
     pub without: Option<FaceId>,
+    /// Whether only faces are searched that have a user.
+    pub with_user_only: bool,
     /// Candidates at most.
     pub limit: u32,
     /// Candidates have at least this cosine.
@@ -40,7 +42,8 @@ pub struct Candidate {
 pub struct Hits {
     /// Best first.
     pub candidates: Vec<Candidate>,
-    /// Faces that the gallery had, about: some may have expired and wait to be erased.
+    /// Faces that were searched, about: those of the gallery, or of them those that have a user; some may have expired and wait to
+    /// be erased.
     pub gallery_faces: u64,
 }
 
@@ -89,7 +92,8 @@ pub trait FaceIndex: Send + Sync {
     /// (I1), are left out.
     async fn get(&self, gallery: &Gallery, faces: &[FaceId]) -> PortResult<Vec<Point>>;
 
-    /// The candidates of a search, best first; none that is erased, expired, of another part, or under the threshold.
+    /// The candidates of a search, best first; none that is erased, expired, of another part, under the threshold, or without a
+    /// user where one is asked for. A search for faces that have a user MUST find them however few they are.
     async fn search(&self, search: IndexSearch) -> PortResult<Hits>;
 
     /// Up to `limit` points of the gallery after `after`, in the order of their ids. Fewer than `limit` means that

@@ -11,7 +11,7 @@ use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
 use vidimus_domain::point::PointBody;
 use vidimus_domain::score::{Calibration, FMR_MIN, expected_strangers, false_match_rate_of_fpir};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
-use vidimus_ports::{Candidate, Hits, IndexSearch};
+use vidimus_ports::{Candidate, Hits, IndexSearch, Listing};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::requests::{NamedCollection, face_view};
@@ -128,7 +128,8 @@ impl Query {
             return Err(wrong("the target FPIR must be more than 0 and less than 1".to_owned()));
         }
         let gallery = search.collection.gallery();
-        let counted = self.deps.index.count(&gallery, self.deps.clock.now()).await;
+        let horizon = search.collection.retention.horizon(self.deps.clock.now());
+        let counted = self.deps.index.count(&gallery, Listing::LiveAt(horizon)).await;
         let faces = counted.map_err(failure_from_port)?;
         let rate = false_match_rate_of_fpir(target, faces);
         if rate < FMR_MIN {
@@ -149,6 +150,7 @@ impl Query {
                 Probe::Face(face) => Some(face),
                 Probe::Photo(_) => None,
             },
+            with_user_only: false,
             limit,
             cosine_min,
             horizon,

@@ -106,6 +106,7 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
         embedding: Arc::clone(&embedding),
         indexing,
         catalog: Arc::clone(&catalog),
+        face_models: Arc::clone(&face_models),
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
     };

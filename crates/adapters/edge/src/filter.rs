@@ -28,6 +28,17 @@ pub fn live(part: &Part) -> Filter {
     all(vec![of(field::PART, part)])
 }
 
+/// Live points of the part that have a user, expired ones too.
+pub fn live_with_user(part: &Part) -> Filter {
+    all(vec![of(field::USER_PART, part)])
+}
+
+/// Of the points of a filter those that have a user.
+pub fn with_user(mut filter: Filter, part: &Part) -> Filter {
+    filter.must.get_or_insert_default().push(of(field::USER_PART, part));
+    filter
+}
+
 /// Points of the part that are live and have not expired by then. There is a condition on age only where there is a rule.
 pub fn live_at(part: &Part, horizon: Horizon) -> Filter {
     let after = |time: UnixMillis| Range { gt: Some(OrderedFloat(time.get() as f64)), ..nothing() };

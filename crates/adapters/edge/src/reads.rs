@@ -64,7 +64,7 @@ impl Shard {
         if given != expected {
             return Err(EdgeError::Dimension { expected, given });
         }
-        let gallery_faces = self.live_about(part)?;
+        let gallery_faces = self.live_about(part, search.with_user_only)?;
         if search.limit == 0 || gallery_faces == 0 {
             return Ok(Hits { candidates: Vec::new(), gallery_faces });
         }
@@ -78,6 +78,9 @@ impl Shard {
     /// Best first.
     fn nearest(&self, search: &IndexSearch, effort: SearchEffort) -> EdgeResult<Vec<(PointId, f32)>> {
         let mut filter = filter::live_at(&search.gallery.part, search.horizon);
+        if search.with_user_only {
+            filter = filter::with_user(filter, &search.gallery.part);
+        }
         if let Some(face) = search.without {
             filter = filter::without(filter, face);
         }
@@ -115,9 +118,10 @@ impl Shard {
     }
 
     /// Live faces of the part, expired ones too, as the tenant index counts them: a look-up in each segment, exact but for
-    /// what changed in segments that are just being optimised.
-    fn live_about(&self, part: &Part) -> EdgeResult<u64> {
-        let request = CountRequest { filter: Some(filter::live(part)), exact: false };
+    /// what changed in segments that are just being optimised. Or those of them that have a user, in the same way.
+    fn live_about(&self, part: &Part, with_user_only: bool) -> EdgeResult<u64> {
+        let filter = if with_user_only { filter::live_with_user(part) } else { filter::live(part) };
+        let request = CountRequest { filter: Some(filter), exact: false };
         Ok(self.engine.count(request)? as u64)
     }
 

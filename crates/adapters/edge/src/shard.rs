@@ -213,6 +213,7 @@ fn create_indexes(engine: &EdgeShard) -> EdgeResult<()> {
     for (name, schema) in [
         (field::PART, keyword(true)),
         (field::DEAD_PART, keyword(false)),
+        (field::USER_PART, keyword(false)),
         (field::VERSION, range()),
         (field::EXPIRES_AT, range()),
         (field::ENROLLED_AT, range()),

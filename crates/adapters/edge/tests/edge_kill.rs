@@ -199,7 +199,15 @@ fn gallery() -> Result<Gallery> {
 
 fn search(probe: Template) -> Result<IndexSearch> {
     let horizon = Horizon::without_rule(UnixMillis::new(1));
-    Ok(IndexSearch { gallery: gallery()?, probe, without: None, limit: 3, cosine_min: 0.5, horizon })
+    Ok(IndexSearch {
+        gallery: gallery()?,
+        probe,
+        without: None,
+        with_user_only: false,
+        limit: 3,
+        cosine_min: 0.5,
+        horizon,
+    })
 }
 
 /// A batch's faces with their numbers, the same in every process.

@@ -7,6 +7,7 @@
 //! * erasing removes the template and everything measured on the face (6), and the photo goes with the last face (7);
 //! * what has expired counts as erased (8).
 
+mod associate;
 mod enrol;
 mod erase;
 mod projection;
@@ -20,6 +21,7 @@ use crate::ids::{
 use crate::retention::{Cutoffs, Horizon};
 use crate::time::{ERASED_KEPT, READ_FRESH, UnixMillis};
 
+pub use associate::{Association, associate, disassociate, without_stale};
 pub use enrol::{Enrolled, Enrolment, IOU_SAME_FACE, accept, embedded, enrol, refuse};
 pub use erase::{Erasure, erase, expire};
 pub use projection::{Projection, projection};

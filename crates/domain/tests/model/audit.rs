@@ -23,6 +23,8 @@ pub enum Invariant {
     I9,
     /// A record's photo is there (rule 7).
     Photo,
+    /// A face has one user at most, and none that is deleted.
+    Users,
     /// The processes come to rest.
     Rest,
 }
@@ -136,6 +138,16 @@ impl Auditor {
                 self.let_go.insert(*face);
             }
         }
+    }
+
+    /// Whether the face goes by itself some time.
+    pub fn expires(&self, face: FaceId) -> bool {
+        self.born.get(&face).is_some_and(|born| born.expires_at < UnixMillis::NEVER)
+    }
+
+    /// Whether some rule has let the face go.
+    pub fn is_let_go(&self, face: FaceId) -> bool {
+        self.let_go.contains(&face)
     }
 
     pub fn live_point_written(&mut self, face: FaceId, expires_at: UnixMillis) {

@@ -13,7 +13,7 @@ use crate::executor::{Executor, Kind, Shared, Task};
 use crate::random::hours;
 use crate::rules::Rule;
 use crate::world::{Faults, World};
-use crate::{client, indexing, ledger};
+use crate::{client, indexing, ledger, user_client};
 
 const CONSUMERS: usize = 2;
 const LEDGER: usize = CONSUMERS;
@@ -47,7 +47,18 @@ pub type Counts = BTreeMap<&'static str, u64>;
 
 /// Runs the model from a seed, with all rules kept or one broken.
 pub fn run(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<Failure>> {
-    let mut executor = Executor::new(World::new(seed, broken), start);
+    run_world(seed, World::new(seed, broken))
+}
+
+/// As [`run`], with clients that change users too.
+pub fn run_with_users(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<Failure>> {
+    let mut world = World::new(seed, broken);
+    world.users_are_there = true;
+    run_world(seed, world)
+}
+
+fn run_world(seed: u64, world: World) -> Result<Counts, Box<Failure>> {
+    let mut executor = Executor::new(world, start);
     let found =
         trouble(&mut executor).and_then(|()| rest(&mut executor)).and_then(|()| reconcile(&mut executor));
     let mut world = executor.world.borrow_mut();
@@ -94,8 +105,13 @@ fn trouble(executor: &mut Executor) -> Result<(), Violation> {
     for number in 0..clients {
         let operations = 4 + executor.world.borrow_mut().random.below(6);
         let name = format!("client {number}");
-        let task = Task::new(&executor.world, (Kind::Client, &name), false, |process| {
-            client::run(process, operations)
+        let with_users = executor.world.borrow().users_are_there;
+        let task = Task::new(&executor.world, (Kind::Client, &name), false, async move |process| {
+            if with_users {
+                user_client::run(process, 2 * operations).await;
+            } else {
+                client::run(process, operations).await;
+            }
         });
         executor.add(task);
     }
@@ -154,6 +170,8 @@ fn reconcile(executor: &mut Executor) -> Result<(), Violation> {
     check_points(&mut world);
     check_records(&mut world);
     check_photos(&mut world);
+    world.check_users();
+    world.check_shown_users();
     verdict(&world)
 }
 

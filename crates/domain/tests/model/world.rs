@@ -16,6 +16,7 @@ use crate::index::{Index, PointWrite};
 use crate::log::Log;
 use crate::random::Random;
 use crate::rules::Rule;
+use crate::user_audit::UserAuditor;
 
 const TRACED: usize = 80;
 pub const BEGIN: UnixMillis = UnixMillis::new(1_760_000_000_000);
@@ -44,6 +45,9 @@ pub struct World {
     pub log: Log,
     pub index: Index,
     pub audit: Auditor,
+    pub users: UserAuditor,
+    /// Whether clients change users in this run.
+    pub users_are_there: bool,
     pub faults: Faults,
     pub broken: &'static [Rule],
     pub known_faces: Vec<FaceId>,
@@ -60,6 +64,8 @@ pub enum Cause {
     Enrolment(u64),
     Deletion,
     Expiry,
+    Association,
+    Disassociation,
 }
 
 impl World {
@@ -78,6 +84,8 @@ impl World {
             log: Log::default(),
             index: Index::default(),
             audit: Auditor::default(),
+            users: UserAuditor::default(),
+            users_are_there: false,
             faults: Faults::default(),
             broken,
             known_faces: Vec::new(),
@@ -121,6 +129,7 @@ impl World {
         if put == Put::Done {
             self.check_photo(record);
             self.audit.record_written(before.as_ref(), record, cause);
+            self.check_users();
             if self.random.chance(self.faults.won_but_conflict) {
                 self.count("a put that won said that it lost");
                 return Put::Conflict;
@@ -187,6 +196,7 @@ impl World {
         if let Some((face, why)) = found {
             self.audit.broken(Invariant::I3, format!("{face} matches, though it {why}"));
         }
+        self.watch_users();
     }
 
     pub fn lose_power(&mut self) {

@@ -60,6 +60,7 @@ pub async fn conforms(subject: &Subject) -> PortResult<()> {
     writes::faces_of_another_part_are_left_alone(subject).await?;
     reads::scores_are_exact_and_in_order(subject).await?;
     reads::thresholds_and_limits_hold(subject).await?;
+    reads::faces_with_a_user_are_found_among_others(subject).await?;
     reads::expiry_holds_to_the_millisecond(subject).await?;
     reads::age_expires_to_the_millisecond(subject).await?;
     reads::listings_page_in_order(subject).await?;
@@ -144,6 +145,7 @@ fn search(gallery: &Gallery, probe: &Template) -> IndexSearch {
         gallery: gallery.clone(),
         probe: probe.clone(),
         without: None,
+        with_user_only: false,
         limit: 100,
         cosine_min: -1.0,
         horizon: TODAY,

@@ -125,7 +125,8 @@ impl FaceIndex for MemoryFaceIndex {
         let mut gallery_faces = 0;
         let mut candidates: Vec<Candidate> = self.read(&search.gallery, |points| {
             let live = points.filter_map(|stored| Some((stored.point.face, stored.live_at(search.horizon)?)));
-            let counted = live.inspect(|_| gallery_faces += 1);
+            let searched = live.filter(|(_, live)| !search.with_user_only || live.shown.user.is_some());
+            let counted = searched.inspect(|_| gallery_faces += 1);
             let wanted = counted.filter(|(face, _)| Some(*face) != search.without);
             let scored = wanted.map(|(face, live)| {
                 let cosine = live.template.cosine(&search.probe);

@@ -123,6 +123,7 @@ impl Population {
                 gallery: self.gallery.clone(),
                 probe: probe.clone(),
                 without: None,
+                with_user_only: false,
                 limit: how.limit,
                 cosine_min: -1.0,
                 horizon: Horizon { now: UnixMillis::new(2), faces_cutoff: how.faces_cutoff },

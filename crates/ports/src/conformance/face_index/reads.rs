@@ -76,6 +76,38 @@ pub async fn thresholds_and_limits_hold(subject: &Subject) -> PortResult<()> {
     Ok(())
 }
 
+/// A search for faces that have a user finds all of them and no other, also after a face has got one or lost it.
+pub async fn faces_with_a_user_are_found_among_others(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let faces = subject.faces(200);
+    let has_user = |nth: usize, version: u64| (nth as u64 + version).is_multiple_of(20);
+    let point = |(nth, face): (usize, &FaceId), version: u64| {
+        // The nearer to the probe, the later: those with a user lie among all the others.
+        let mut point = live(*face, version, blend(&[(0, 1.0), (1 + nth % 100, 0.01 * nth as f32)]));
+        if let PointBody::Live(live) = &mut point.body
+            && !has_user(nth, version)
+        {
+            live.shown.user = None;
+        }
+        point
+    };
+    for version in [1, 2] {
+        let points: Vec<Point> = faces.iter().enumerate().map(|face| point(face, version)).collect();
+        subject.write(&gallery, &points).await?;
+        let with_user = |nth: &usize| has_user(*nth, version);
+        let expected: Vec<FaceId> = (0..faces.len()).filter(with_user).map(|nth| faces[nth]).collect();
+        let search = IndexSearch { with_user_only: true, limit: 50, ..search(&gallery, &along(0)) };
+        let hits = subject.index.search(search.clone()).await?;
+        assert_eq!((faces_of(&hits), hits.gallery_faces), (expected.clone(), 10), "version {version}");
+        assert!(hits.candidates.iter().all(|candidate| candidate.shown.user.is_some()));
+        let few = IndexSearch { limit: 3, without: Some(expected[0]), ..search };
+        assert_eq!(faces_of(&subject.index.search(few).await?), expected[1..4]);
+    }
+    let all = IndexSearch { limit: 500, ..search(&gallery, &along(0)) };
+    assert_eq!(subject.index.search(all).await?.candidates.len(), faces.len());
+    Ok(())
+}
+
 /// At the time of its expiry a face matches no more, a millisecond before it does.
 pub async fn expiry_holds_to_the_millisecond(subject: &Subject) -> PortResult<()> {
     let gallery = subject.gallery();
