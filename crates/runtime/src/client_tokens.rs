@@ -57,7 +57,8 @@ impl ClientTokens {
         let key = TokenKey::of(&collection.image_id_key, use_.operation, use_.token);
         let seen = self.first_seen(collection, key, use_.parameters).await.map_err(failure_from_port)?;
         if seen.is_some_and(|seen| seen != use_.parameters) {
-            let message = format!("The ClientRequestToken: {} you have supplied is already in use.", use_.token);
+            let message =
+                format!("The ClientRequestToken: {} you have supplied is already in use.", use_.token);
             return Err(Failure::new(ErrorCode::IdempotentParameterMismatch, message));
         }
         Ok(SeenToken { key: Some(key), again: seen.is_some() })

@@ -50,7 +50,11 @@ impl Query {
     }
 
     /// The template of a stored face that can match: the index checks that it is of this part (I1).
-    async fn stored_template(&self, collection: &Collection, face: FaceId) -> Result<Template, Failure> {
+    pub(crate) async fn stored_template(
+        &self,
+        collection: &Collection,
+        face: FaceId,
+    ) -> Result<Template, Failure> {
         let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
         let now = self.deps.clock.now();
         let template =
@@ -180,7 +184,7 @@ fn candidate(calibration: &Calibration, hit: &Candidate) -> v1::Candidate {
     }
 }
 
-fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1::ScoreMeaning {
+pub(crate) fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1::ScoreMeaning {
     let fmr = calibration.false_match_rate(cosine_min);
     v1::ScoreMeaning {
         threshold_cosine: cosine_min,

@@ -5,7 +5,7 @@
 //! | embedding | | encoder |
 //! | indexing | | blobs, log, index |
 //! | ingestion | embedding, indexing | blobs, log |
-//! | query | embedding | log, index |
+//! | query | embedding | blobs (users), log, index |
 //! | ledger | | blobs, log, index |
 //! | gateway | ingestion, query | blobs (the catalog) |
 //!
@@ -100,7 +100,7 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
     let searchable = indexing.searchable();
 
     let deps = IngestionDeps {
-        blobs,
+        blobs: Arc::clone(&blobs),
         log: Arc::clone(&log),
         embedding: Arc::clone(&embedding),
         indexing,
@@ -112,6 +112,7 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
     let ingestion = Arc::new(Ingestion::new(config.ingestion.clone(), deps, registry));
 
     let deps = QueryDeps {
+        blobs,
         index,
         embedding,
         log,

@@ -198,7 +198,15 @@ fn gallery() -> Result<Gallery> {
 
 fn search(probe: Template) -> Result<IndexSearch> {
     let now = UnixMillis::new(1);
-    Ok(IndexSearch { gallery: gallery()?, probe, without: None, with_user_only: false, limit: 3, cosine_min: 0.5, now })
+    Ok(IndexSearch {
+        gallery: gallery()?,
+        probe,
+        without: None,
+        with_user_only: false,
+        limit: 3,
+        cosine_min: 0.5,
+        now,
+    })
 }
 
 /// A batch's faces with their numbers, the same in every process.

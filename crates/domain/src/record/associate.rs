@@ -54,8 +54,10 @@ pub fn associate(
 pub fn disassociate(before: &Record, numbers: &[FaceNumber], left: &Claim, write: Write) -> Option<Record> {
     let mut live = before.live_faces(write.now).filter(|(face, _)| numbers.contains(&face.number)).peekable();
     live.peek()?;
-    let of_user = |held: &Option<Claim>| held.as_ref().is_some_and(|held| held.0 == left.0 && held.1 <= left.1);
-    let claimed = live.filter(|(_, live)| of_user(&live.user)).map(|(face, _)| face.number).collect::<Vec<_>>();
+    let of_user =
+        |held: &Option<Claim>| held.as_ref().is_some_and(|held| held.0 == left.0 && held.1 <= left.1);
+    let claimed =
+        live.filter(|(_, live)| of_user(&live.user)).map(|(face, _)| face.number).collect::<Vec<_>>();
     Some(with_users(before, &claimed, None, write))
 }
 

@@ -13,7 +13,10 @@ fn check(broken: &[Broken]) {
     check_runs(scenario::run, broken);
 }
 
-fn check_runs(run: fn(u64, &'static [Rule]) -> Result<scenario::Counts, Box<scenario::Failure>>, broken: &[Broken]) {
+fn check_runs(
+    run: fn(u64, &'static [Rule]) -> Result<scenario::Counts, Box<scenario::Failure>>,
+    broken: &[Broken],
+) {
     for (rules, invariants) in broken {
         for invariant in *invariants {
             let finds = |seed: &u64| {

@@ -67,8 +67,8 @@ impl UserAuditor {
 
     fn associated(&mut self, claim: &Claim, faces: &[FaceId], began: UnixMillis) {
         let disturbs = |face: &FaceId, taking: &Taking| {
-            let touches = taking.user == claim.0
-                && taking.faces.as_ref().is_none_or(|faces| faces.contains(face));
+            let touches =
+                taking.user == claim.0 && taking.faces.as_ref().is_none_or(|faces| faces.contains(face));
             touches && taking.ended_at.get().is_none_or(|at| began < at.plus(LANDS_WITHIN))
         };
         for face in faces {
@@ -145,7 +145,8 @@ impl World {
             }),
             PointBody::Erased { .. } => false,
         };
-        let found = self.index.points().filter(shows).map(|point| point.face).find(|face| self.matches(*face));
+        let found =
+            self.index.points().filter(shows).map(|point| point.face).find(|face| self.matches(*face));
         if let Some(face) = found {
             self.audit.broken(Invariant::Users, format!("{face} shows a user that is deleted"));
         }
@@ -157,7 +158,8 @@ impl World {
             PointBody::Live(live) => live.shown.user.clone(),
             PointBody::Erased { .. } => None,
         };
-        let unlike = |(face, claim): &(&FaceId, &Claim)| self.matches(**face) && shown(face).as_ref() != Some(*claim);
+        let unlike =
+            |(face, claim): &(&FaceId, &Claim)| self.matches(**face) && shown(face).as_ref() != Some(*claim);
         let found = self.users.owed.iter().find(unlike).map(|(face, claim)| (*face, claim.clone()));
         if let Some((face, claim)) = found {
             self.audit.broken(Invariant::Users, format!("{face} does not show {claim:?}"));

@@ -61,7 +61,11 @@ impl Process {
         }
         let now = self.read_user(id).await?;
         let ours = now.user.is_some_and(|stored| stored.nonce == user.nonce);
-        self.count(if ours { "a writer of a user knew its write again" } else { "a writer of a user was too late" });
+        self.count(if ours {
+            "a writer of a user knew its write again"
+        } else {
+            "a writer of a user was too late"
+        });
         Ok(if ours { Written::Yes } else { Written::ReadAgain })
     }
 }
@@ -131,7 +135,11 @@ async fn release(process: &Process, id: &UserId) -> Result<(), Lost> {
 }
 
 /// Takes the claims of these faces out of their records, has that projected, and drops the faces over the user as read.
-async fn release_faces(process: &Process, id: &UserId, (read, faces): (ReadUser, &[FaceId])) -> Result<Written, Lost> {
+async fn release_faces(
+    process: &Process,
+    id: &UserId,
+    (read, faces): (ReadUser, &[FaceId]),
+) -> Result<Written, Lost> {
     let Some(user) = &read.user else { return Ok(Written::Yes) };
     let left = (id.clone(), user.generation);
     for (image, numbers) in by_image(faces) {
@@ -146,7 +154,12 @@ async fn release_faces(process: &Process, id: &UserId, (read, faces): (ReadUser,
     Ok(written)
 }
 
-async fn unclaim(process: &Process, image: ImageId, numbers: &[FaceNumber], left: &Claim) -> Result<(), Lost> {
+async fn unclaim(
+    process: &Process,
+    image: ImageId,
+    numbers: &[FaceNumber],
+    left: &Claim,
+) -> Result<(), Lost> {
     loop {
         let read = process.read_record(image).await?;
         let Some(before) = &read.record else { return Ok(()) };
@@ -178,8 +191,10 @@ pub async fn associate_faces(
         let read = process.read_user(id).await?;
         let Some(user) = read.user.clone().filter(|user| user.id.is_some()) else { return Ok(None) };
         let (mut claimed, mut claiming) = decide(process, &user, faces).await?;
-        let wanted =
-            claiming.iter().flat_map(|claiming| new_claims(&claiming.read, &claiming.record)).collect::<Vec<_>>();
+        let wanted = claiming
+            .iter()
+            .flat_map(|claiming| new_claims(&claiming.read, &claiming.record))
+            .collect::<Vec<_>>();
         let named = wanted.iter().all(|face| user.faces.contains(face));
         if !wanted.is_empty() && (!named || process.keeps(Rule::ReservingWrites)) {
             let reserved = user.reserved(&wanted, &[], process.write()).expect("there is room for a few");
@@ -232,7 +247,9 @@ async fn decide(
 fn new_claims(read: &Read, record: &Record) -> Vec<FaceId> {
     let had = |number| read.record.as_ref().and_then(|before| before.face(number)?.live()?.user.clone());
     let now = record.faces.iter().filter_map(|face| Some((face.number, face.live()?.user.clone()?)));
-    now.filter(|(number, user)| had(*number).as_ref() != Some(user)).map(|(number, _)| record.face_id(number)).collect()
+    now.filter(|(number, user)| had(*number).as_ref() != Some(user))
+        .map(|(number, _)| record.face_id(number))
+        .collect()
 }
 
 /// Takes faces from a user; none where there is no such user.
@@ -252,7 +269,11 @@ pub async fn disassociate_faces(
 }
 
 /// Those of the claims on these faces whose user, or whose life of it, is no more.
-pub async fn stale_claims(process: &Process, record: &Record, numbers: &[FaceNumber]) -> Result<Vec<Claim>, Lost> {
+pub async fn stale_claims(
+    process: &Process,
+    record: &Record,
+    numbers: &[FaceNumber],
+) -> Result<Vec<Claim>, Lost> {
     let held = record.faces.iter().filter(|face| numbers.contains(&face.number));
     let mut stale = Vec::new();
     for claim in held.filter_map(|face| face.live()?.user.clone()) {

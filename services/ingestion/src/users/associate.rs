@@ -171,7 +171,8 @@ impl Ingestion {
         let Some(claim) = user.claim() else { return Ok(None) };
         let (mut records, mut all_written) = (Vec::new(), true);
         for (image, numbers) in by_image(&decision.own()) {
-            let Some((read, before)) = seen.records.get(&image).and_then(|read| Some((read, read.record.as_ref()?)))
+            let Some((read, before)) =
+                seen.records.get(&image).and_then(|read| Some((read, read.record.as_ref()?)))
             else {
                 return Ok(None);
             };

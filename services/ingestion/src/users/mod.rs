@@ -380,9 +380,9 @@ fn response(
         };
         match fates.get(face) {
             Some(Fate::Taken) => response.disassociated.push(face_id),
-            Some(Fate::HeldByOther(user)) => response
-                .not_disassociated
-                .push(refused("ASSOCIATED_TO_A_DIFFERENT_USER", user.to_string())),
+            Some(Fate::HeldByOther(user)) => {
+                response.not_disassociated.push(refused("ASSOCIATED_TO_A_DIFFERENT_USER", user.to_string()))
+            }
             Some(Fate::Unknown) | None => {
                 response.not_disassociated.push(refused("FACE_NOT_FOUND", String::new()));
             }
