@@ -3,8 +3,10 @@
 //! What an answer shows of a face comes from its point, not from its record. An answer whose audit record could not be
 //! appended is not given (I8).
 
+mod compare;
 mod listing;
 mod metrics;
+mod photo;
 mod search;
 mod users;
 
@@ -25,6 +27,7 @@ use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::status_from_failure;
 use vidimus_runtime::invariants::Invariants;
 use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::records::Records;
 use vidimus_runtime::requests::{NamedCollection, named_collection, no_such_collection};
 use vidimus_runtime::users::Users;
 
@@ -33,7 +36,7 @@ use metrics::Metrics;
 /// What query stands on.
 #[derive(Clone)]
 pub struct QueryDeps {
-    /// Users. Of faces it reads nothing there.
+    /// Records, photos and users.
     pub blobs: Arc<dyn BlobStore>,
     /// What is searched.
     pub index: Arc<dyn FaceIndex>,
@@ -56,6 +59,7 @@ pub struct QueryDeps {
 /// The role.
 pub struct Query {
     deps: QueryDeps,
+    records: Records,
     users: Users,
     audit: AuditLog,
     metrics: Metrics,
@@ -66,8 +70,9 @@ impl Query {
     #[must_use]
     pub fn new(deps: QueryDeps, registry: &mut Registry) -> Self {
         let audit = AuditLog::new(Arc::clone(&deps.log));
+        let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
         let users = Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
-        Self { users, audit, metrics: Metrics::new(registry), deps }
+        Self { audit, records, users, metrics: Metrics::new(registry), deps }
     }
 
     /// The collection that a request names, once the index has all that it should.
@@ -157,22 +162,22 @@ impl v1::query_server::Query for Query {
 
     async fn detect_faces(
         &self,
-        _request: Request<v1::DetectFacesRequest>,
+        request: Request<v1::DetectFacesRequest>,
     ) -> Result<Response<v1::DetectFacesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.detect(request.into_inner()).await)
     }
 
     async fn compare_faces(
         &self,
-        _request: Request<v1::CompareFacesRequest>,
+        request: Request<v1::CompareFacesRequest>,
     ) -> Result<Response<v1::CompareFacesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.compare(request.into_inner()).await)
     }
 
     async fn get_photo(
         &self,
-        _request: Request<v1::GetPhotoRequest>,
+        request: Request<v1::GetPhotoRequest>,
     ) -> Result<Response<v1::GetPhotoResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.photo(request.into_inner()).await)
     }
 }

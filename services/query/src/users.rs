@@ -8,9 +8,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tonic::Request;
+use bytes::Bytes;
 use vidimus_domain::catalog::Collection;
-use vidimus_domain::codec::{detected_from_proto, detected_to_proto};
+use vidimus_domain::codec::detected_to_proto;
 use vidimus_domain::event::{Audit, AuditedAction, UserCandidate, UserProbe, UserSearch};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::limits::{CANDIDATES_DEFAULT, FACES_PER_USER_MAX, USERS_MAX};
@@ -20,12 +20,13 @@ use vidimus_domain::{ErrorCode, FaceId, Failure, Template, UserId};
 use vidimus_ports::IndexSearch;
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::search_users_request::Probe;
-use vidimus_runtime::errors::{failure_from_port, failure_from_status};
+use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::requests::{
     NamedCollection, face_view, named_collection, no_such_collection, no_such_user, user_status,
 };
 
 use crate::Query;
+use crate::compare::read;
 use crate::search::meaning;
 
 /// Faces that one search of the index is first asked for, for each user that is wanted: it is asked for more where they
@@ -46,6 +47,7 @@ struct Search {
     without: Option<UserId>,
     users_max: u32,
     threshold_similarity: f32,
+    target_fpir: Option<f64>,
 }
 
 /// Users as found so far.
@@ -91,6 +93,7 @@ impl Query {
             without,
             users_max: users_max(request.users_max, CANDIDATES_DEFAULT),
             threshold_similarity: request.threshold_similarity,
+            target_fpir: request.target_fpir,
         };
         self.search_for_users(search).await
     }
@@ -101,7 +104,7 @@ impl Query {
     ) -> Result<v1::SearchUsersResponse, Failure> {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let digest = *blake3::hash(&request.photo).as_bytes();
-        let (searched, unsearched) = self.largest_and_others(&collection, &request).await?;
+        let (searched, unsearched) = self.largest_and_others(request.photo).await?;
         let search = Search {
             named,
             collection,
@@ -111,6 +114,7 @@ impl Query {
             without: None,
             users_max: users_max(request.users_max, CANDIDATES_DEFAULT),
             threshold_similarity: request.threshold_similarity,
+            target_fpir: request.target_fpir,
         };
         let answer = self.search_for_users(search).await?;
         let searched = searched.map(|face| detected_to_proto(&face, false));
@@ -120,21 +124,10 @@ impl Query {
     /// The photo's largest face, which is searched for, and the others, which are not. No face is no failure.
     async fn largest_and_others(
         &self,
-        collection: &Collection,
-        request: &v1::SearchUsersByImageRequest,
+        photo: Bytes,
     ) -> Result<(Option<DetectedFace>, Vec<v1::UnindexedFace>), Failure> {
-        let embed = v1::EmbedRequest {
-            photo: request.photo.clone(),
-            placement: collection.placement.to_string(),
-            faces_max: 1,
-        };
-        let embedded = self.deps.embedding.embed(Request::new(embed)).await;
-        let mut faces =
-            embedded.map_err(|status| failure_from_status(&status))?.into_inner().faces.into_iter();
-        let largest = faces.next().map(detected_from_proto).transpose().map_err(|error| {
-            tracing::error!(%error, "embedding answered something that is no face");
-            Failure::new(ErrorCode::Internal, "internal error")
-        })?;
+        let mut faces = self.faces_of(photo, 1).await?.into_iter();
+        let largest = faces.next().map(read).transpose()?;
         let unsearched = |face: v1::DetectedFace| v1::UnindexedFace {
             reasons: vec!["FACE_NOT_LARGEST".to_owned()],
             detected: Some(v1::DetectedFace { template: Vec::new(), ..face }),
@@ -163,7 +156,8 @@ impl Query {
 
     async fn search_for_users(&self, search: Search) -> Result<v1::SearchUsersResponse, Failure> {
         let calibration = &self.deps.face_models.calibration;
-        let cosine_min = calibration.cosine_of_similarity(search.threshold_similarity);
+        let asked = (search.threshold_similarity, search.target_fpir);
+        let cosine_min = self.threshold(&search.collection, asked).await?;
         let mut found = Found::default();
         for template in &search.templates {
             self.add_users_near(&search, (template, cosine_min), &mut found).await?;

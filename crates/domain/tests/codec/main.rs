@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 use strategies::{any_action, any_image, any_nonce, any_number, any_part, any_record, any_time, parsed};
 use values::{
-    access_key, audit, change, client_token, collection, face_model, full_record, full_user, photo,
+    access_key, audit, bucket, change, client_token, collection, face_model, full_record, full_user, photo,
     refused_record, search, tenant, uid_entry, user_search,
 };
 use vidimus_domain::Version;
@@ -83,6 +83,7 @@ fn the_formats_are_what_they_were() {
     check_golden("collection", &collection());
     check_golden("collection_uid", &uid_entry());
     check_golden("face_model", &face_model());
+    check_golden("bucket", &bucket());
 }
 
 #[test]

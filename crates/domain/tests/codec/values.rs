@@ -1,6 +1,6 @@
 //! A fixed value of every kind.
 
-use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
+use vidimus_domain::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
 use vidimus_domain::event::{Audit, AuditedAction, Change, Probe, UserCandidate, UserProbe, UserSearch};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
@@ -179,5 +179,15 @@ pub fn user_search() -> UserSearch {
         users_max: 10,
         gallery_faces: 1_000,
         candidates: vec![UserCandidate { user: anna, face, cosine: 0.75 }],
+    }
+}
+
+pub fn bucket() -> Bucket {
+    Bucket {
+        tenant: part().tenant,
+        name: "photos".parse().expect("it is a name"),
+        prefix: "acme/2026".parse().expect("it is a prefix"),
+        created_at: T0,
+        nonce: nonce(12),
     }
 }
