@@ -16,16 +16,19 @@ impl Query {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let horizon = collection.horizon(self.deps.clock.now());
         let gallery = collection.gallery();
-        if !request.face_ids.is_empty() {
-            let faces = face_ids(&request.face_ids)?;
-            let points = self.deps.index.get(&gallery, &faces).await.map_err(failure_from_port)?;
-            return Ok(named_faces(&faces, &points, horizon));
-        }
         let after = match request.after_face_id.as_slice() {
             [] => None,
             bytes => Some(FaceId::from_bytes(bytes)?),
         };
         let limit = page_size(request.faces_max);
+        let faces = face_ids(&request.face_ids)?;
+        if !request.user_id.is_empty() {
+            return self.faces_of_user(&collection, &request.user_id.parse()?, (&faces, after, limit)).await;
+        }
+        if !faces.is_empty() {
+            let points = self.deps.index.get(&gallery, &faces).await.map_err(failure_from_port)?;
+            return Ok(named_faces(&faces, &points, horizon));
+        }
         let listing = Listing::LiveAt(horizon);
         let page =
             self.deps.index.scroll(&gallery, listing, after, limit).await.map_err(failure_from_port)?;
@@ -42,7 +45,8 @@ impl Query {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
         let counted = self.deps.index.count(&collection.gallery(), listing).await;
-        Ok(v1::CountFacesResponse { faces: counted.map_err(failure_from_port)?, users: 0 })
+        let users = self.users.count(&collection.part()).await.map_err(failure_from_port)?;
+        Ok(v1::CountFacesResponse { faces: counted.map_err(failure_from_port)?, users })
     }
 }
 

@@ -52,7 +52,11 @@ impl Query {
     }
 
     /// The template of a stored face that can match: the index checks that it is of this part (I1).
-    async fn stored_template(&self, collection: &Collection, face: FaceId) -> Result<Template, Failure> {
+    pub(crate) async fn stored_template(
+        &self,
+        collection: &Collection,
+        face: FaceId,
+    ) -> Result<Template, Failure> {
         let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
         let horizon = collection.horizon(self.deps.clock.now());
         let template =
@@ -106,7 +110,8 @@ impl Query {
 
     async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
         let calibration = &self.deps.face_models.calibration;
-        let cosine_min = self.threshold(&search).await?;
+        let asked = (search.threshold_similarity, search.target_fpir);
+        let cosine_min = self.threshold(&search.collection, asked).await?;
         let hits = self.look_up(&search, cosine_min).await?;
         self.audit_search(&search, cosine_min, &hits).await?;
         self.metrics.candidates.inc_by(hits.candidates.len() as u64);
@@ -118,18 +123,22 @@ impl Query {
     }
 
     /// The least cosine of a candidate: of the similarity that is asked for, or of the FPIR for a collection of this size.
-    async fn threshold(&self, search: &Search) -> Result<f32, Failure> {
+    pub(crate) async fn threshold(
+        &self,
+        collection: &Collection,
+        (similarity, target_fpir): (f32, Option<f64>),
+    ) -> Result<f32, Failure> {
         let calibration = &self.deps.face_models.calibration;
-        let Some(target) = search.target_fpir else {
-            return Ok(calibration.cosine_of_similarity(search.threshold_similarity));
+        let Some(target) = target_fpir else {
+            return Ok(calibration.cosine_of_similarity(similarity));
         };
         let wrong = |message: String| Failure::new(ErrorCode::InvalidParameter, message);
         if target <= 0.0 || target >= 1.0 {
             return Err(wrong("the target FPIR must be more than 0 and less than 1".to_owned()));
         }
-        let gallery = search.collection.gallery();
-        let horizon = search.collection.retention.horizon(self.deps.clock.now());
-        let counted = self.deps.index.count(&gallery, Listing::LiveAt(horizon)).await;
+        let gallery = collection.gallery();
+        let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
+        let counted = self.deps.index.count(&gallery, listing).await;
         let faces = counted.map_err(failure_from_port)?;
         let rate = false_match_rate_of_fpir(target, faces);
         if rate < FMR_MIN {

@@ -5,6 +5,7 @@
 mod dead;
 mod differences;
 mod photos;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -121,6 +122,7 @@ impl Reconciler {
     async fn walk(&self, scope: &Scope<'_>, found: &mut Reconciled) -> Result<(), Failure> {
         self.compare(scope, found).await?;
         self.sweep_photos(scope, found).await.map_err(failure_from_port)?;
+        self.sweep_tokens(scope).await.map_err(failure_from_port)?;
         found.collections += 1;
         Ok(())
     }
