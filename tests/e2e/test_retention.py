@@ -162,7 +162,7 @@ def test_rules_and_expiries_are_audited(service, client, collection, photos):
     until(lambda: face_count(client, collection) == 0, "the face has expired")
 
     def principals() -> set[bytes]:
-        batches = [path.read_bytes() for path in service.data.rglob("audit/*/*/*") if path.is_file()]
+        batches = [path.read_bytes() for path in service.data.rglob("objects/audit/*/*/*/*")]
         of_collection = [batch for batch in batches if collection.encode() in batch]
         return {name for name in (b"administrator", b"ledger") if any(name in batch for batch in of_collection)}
 

@@ -6,10 +6,10 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use vidimus_domain::{ErrorCode, UnixMillis};
 use vidimus_domain::event::AuditedAction;
 use vidimus_domain::record::State;
 use vidimus_domain::retention::RetentionRule;
+use vidimus_domain::{ErrorCode, UnixMillis};
 use vidimus_ports::faulty::{BlobKind, Fault, Gate, Moment, Stage};
 use vidimus_ports::{Clock, PortErrorKind, Topic};
 use vidimus_proto::internal::v1;
