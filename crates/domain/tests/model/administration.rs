@@ -21,7 +21,7 @@ pub struct ReadRule {
 impl ReadRule {
     /// What had expired when the rule was read: it stays expired, whenever this is acted upon.
     pub fn cutoffs(&self, process: &Process) -> Cutoffs {
-        let at = if process.keeps(Rule::SweepReadsTheRule) { self.at } else { process.now() };
+        let at = if process.keeps(Rule::SweepReadsRetention) { self.at } else { process.now() };
         let cutoffs = self.retention.cutoffs(at);
         if process.keeps(Rule::PhotosHaveTheirTime) { cutoffs } else { Cutoffs { photos: None, ..cutoffs } }
     }
@@ -30,7 +30,7 @@ impl ReadRule {
 impl Process {
     /// What has expired by the rule as it is believed here now.
     pub fn cutoffs(&self) -> Cutoffs {
-        if !self.keeps(Rule::TransitionsKeepTheRule) {
+        if !self.keeps(Rule::TransitionsEraseAged) {
             return Cutoffs::default();
         }
         self.with(|world| {

@@ -38,7 +38,7 @@ pub async fn run(process: Process) {
 /// The rule as it is now.
 async fn rule_now(process: &Process, first_rule: Option<ReadRule>) -> Result<ReadRule, Lost> {
     match first_rule {
-        Some(old) if !process.keeps(Rule::SweepReadsTheRule) => Ok(old),
+        Some(old) if !process.keeps(Rule::SweepReadsRetention) => Ok(old),
         _ => process.read_rule().await,
     }
 }

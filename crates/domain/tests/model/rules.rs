@@ -18,9 +18,9 @@ pub enum Rule {
     /// What has expired is not searched.
     SearchesHideExpired,
     /// What is older than the retention rule is not searched.
-    SearchesKeepTheRule,
+    SearchesHideAged,
     /// What is older than the retention rule counts as erased when a photo is enrolled.
-    TransitionsKeepTheRule,
+    TransitionsEraseAged,
     /// A lengthened rule keeps the old cutoff as a floor.
     FloorsStay,
     /// The floor covers the time for which the old rule may still be believed.
@@ -28,7 +28,7 @@ pub enum Rule {
     /// A rule is answered only when nobody believes the old one any more.
     RulesAnswerLater,
     /// The sweep acts by the rule as it is then.
-    SweepReadsTheRule,
+    SweepReadsRetention,
     /// A photo goes when its own time has come.
     PhotosHaveTheirTime,
     /// A request that is remembered does not enrol again (rule 4).

@@ -46,12 +46,12 @@ fn every_rule_of_indexing_is_needed() {
 #[test]
 fn every_rule_of_retention_is_needed() {
     check(&[
-        (&[Rule::SearchesKeepTheRule], &[I3]),
-        (&[Rule::TransitionsKeepTheRule], &[I3]),
+        (&[Rule::SearchesHideAged], &[I3]),
+        (&[Rule::TransitionsEraseAged], &[I3]),
         (&[Rule::FloorsStay], &[I3]),
         (&[Rule::OldRulesAreBelieved], &[I3]),
         (&[Rule::RulesAnswerLater], &[I3]),
-        (&[Rule::SweepReadsTheRule], &[I2]),
+        (&[Rule::SweepReadsRetention], &[I2]),
         (&[Rule::PhotosHaveTheirTime], &[I9]),
     ]);
 }

@@ -173,7 +173,7 @@ impl World {
         let Some(live) = self.index.live_point(face) else { return false };
         let now = if self.keeps(Rule::SearchesHideExpired) { self.now } else { BEGIN };
         let mut cutoffs = self.catalog.believed(self.now).map(|retention| retention.cutoffs(self.now).faces);
-        let keeps_the_rule = self.keeps(Rule::SearchesKeepTheRule);
+        let keeps_the_rule = self.keeps(Rule::SearchesHideAged);
         cutoffs.any(|cutoff| {
             let faces_cutoff = cutoff.filter(|_| keeps_the_rule);
             live.is_shown_at(Horizon { now, faces_cutoff })

@@ -25,11 +25,25 @@ impl Catalog {
         name: &CollectionName,
         rule: RetentionRule,
     ) -> Result<Collection, Failure> {
+        self.change_retention(tenant, name, |_| Ok(rule)).await
+    }
+
+    /// The same, of a rule that is made of the one that is there.
+    ///
+    /// # Errors
+    /// What `change` refuses with; else as [`Catalog::set_retention`].
+    pub async fn change_retention(
+        &self,
+        tenant: TenantId,
+        name: &CollectionName,
+        change: impl FnOnce(RetentionRule) -> Result<RetentionRule, Failure>,
+    ) -> Result<Collection, Failure> {
         let key = BlobKey::collection(tenant, name);
         let live = self.read::<Collection>(&key).await?.filter(|(found, _)| found.deleted_at.is_none());
         let Some((mut collection, etag)) = live else {
             return Err(no_such_collection(name));
         };
+        let rule = change(collection.retention.rule)?;
         let now = self.deps.clock.now();
         let believed_until = now.plus(CACHE_MAX_AGE).plus(self.lease.unwrap_or_default());
         collection.retention = collection.retention.changed(rule, now, believed_until);
