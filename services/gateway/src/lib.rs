@@ -11,6 +11,8 @@ mod body;
 mod config;
 pub mod constraint;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod listener;
 mod metrics;

@@ -5,6 +5,7 @@ mod absent;
 mod collections;
 mod create_collection;
 mod delete_faces;
+pub(crate) mod fuzzing;
 mod index_faces;
 mod list_faces;
 mod search;
