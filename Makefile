@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo test check setup toolchain venv assets javascript build models test-rust test-e2e fmt clippy deny requirements clean
+.PHONY: help demo test check setup toolchain venv assets javascript build models test-rust test-e2e fuzz bench fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -62,6 +62,15 @@ test-rust: ## Runs the Rust tests (unit, conformance, crate arrows, dependency p
 
 test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started service.
 	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
+
+fuzz: toolchain ## Runs each fuzz target for FUZZ_SECONDS (60) and says how many inputs it has seen.
+	$(STAGE) "fuzz" scripts/fuzz.sh
+
+# Faces and seconds of the soak: BENCH_FACES=100000, BENCH_SOAK_SECONDS=0 (none).
+bench: toolchain assets models ## Measures a release build against the sum of its parts, all in one run.
+	$(STAGE) "release build" cargo build --release --workspace --bins --examples --locked
+	$(STAGE) "bench" $(VIDIMUS_PYTHON) bench/bench.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
+		--faces $(or $(BENCH_FACES),100000) --soak-seconds $(or $(BENCH_SOAK_SECONDS),0) $(BENCH_ARGUMENTS)
 
 fmt: ## Formats the Rust code.
 	@cargo fmt --all

@@ -35,7 +35,8 @@ fn round_trip<T: Stored>(bytes: &[u8]) -> Option<T> {
 /// Every face has its point or its removal, at its own version.
 fn projections(record: &Option<Record>) {
     let Some(record) = record else { return };
-    for now in [UnixMillis::new(0), record.changed_at, record.changed_at.plus(ERASED_KEPT), UnixMillis::NEVER] {
+    for now in [UnixMillis::new(0), record.changed_at, record.changed_at.plus(ERASED_KEPT), UnixMillis::NEVER]
+    {
         let projected = projection(record, now);
         assert_eq!(projected.write.len() + projected.remove.len(), record.faces.len());
         for point in &projected.write {

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::log::journal::read_offsets;
-use crate::log::segment::{SegmentScan, Tail, scan_segment, write_batch};
+use crate::log::segment::{HEADER_BYTES, SegmentScan, Tail, read_record, scan_segment, write_batch};
 
 /// Batches of a log that is made up.
 const BATCHES_MAX: u8 = 4;
@@ -48,12 +48,13 @@ struct Written {
 }
 
 /// What one place of a sound log may come to: the records before it stay; in the last batch it is torn, before it it is
-/// damage, which is never cut. A log that ends early is torn or clean, never damaged.
+/// damage, which is never cut. A log that ends early is torn or clean, never damaged. That holds where no payload has in it
+/// what is itself a sound record of a later batch: then a torn batch may be taken for damage, and is not cut.
 fn damaged_log(bytes: &[u8]) {
     let Some((place, bytes)) = bytes.split_first_chunk() else { return };
     let place = usize::from(u16::from_le_bytes(*place));
     let Some((flip, bytes)) = bytes.split_first() else { return };
-    let Some(written) = write_log(bytes) else { return };
+    let Some(written) = write_log(bytes).filter(|written| !written.has_record_in_payload()) else { return };
     let mut damaged = written.bytes.clone();
     let place = place % damaged.len();
     if *flip == 0 {
@@ -74,6 +75,13 @@ fn damaged_log(bytes: &[u8]) {
     assert_eq!(scan.tail, expected, "byte {place} of {}", damaged.len());
 }
 
+impl Written {
+    fn has_record_in_payload(&self) -> bool {
+        let is_boundary = |at: usize| at == 0 || self.ends.iter().any(|(end, _)| *end == at);
+        (0..self.bytes.len()).any(|at| !is_boundary(at) && read_record(&self.bytes[at..]).is_some())
+    }
+}
+
 /// Batches of records as the bytes say; none where they make none.
 fn write_log(bytes: &[u8]) -> Option<Written> {
     let (batches, mut rest) = bytes.split_first()?;
@@ -87,7 +95,7 @@ fn write_log(bytes: &[u8]) -> Option<Written> {
         write_batch(&mut written.bytes, offset, &payloads);
         let mut end = written.last_batch;
         for payload in &payloads {
-            end += crate::log::segment::HEADER_BYTES + payload.len();
+            end += HEADER_BYTES + payload.len();
             offset += 1;
             written.ends.push((end, offset));
         }

@@ -61,12 +61,8 @@ async fn main() -> anyhow::Result<()> {
     let listed = gallery["face_ids"].as_array().context("the gallery names no faces")?;
     let face_ids: Arc<[String]> = listed.iter().filter_map(Value::as_str).map(str::to_owned).collect();
     anyhow::ensure!(!face_ids.is_empty(), "the gallery names no faces");
-    let warmup = Plan {
-        face_ids,
-        rate: None,
-        lasting: Duration::from_secs(60),
-        requests_max: arguments.warmup,
-    };
+    let warmup =
+        Plan { face_ids, rate: None, lasting: Duration::from_secs(60), requests_max: arguments.warmup };
     run(connections(&arguments, &gallery, 1).await?, warmup.clone()).await?;
     let plan = Plan {
         rate: arguments.rate,

@@ -86,8 +86,7 @@ impl JsonSearcher {
             .build()?
             .into();
         let uri = format!("http://{}/", target.address);
-        let signable =
-            SignableRequest::new("POST", uri, headers.into_iter(), SignableBody::Bytes(&body))?;
+        let signable = SignableRequest::new("POST", uri, headers.into_iter(), SignableBody::Bytes(&body))?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
         let mut request = Request::post("/").header(header::CONTENT_LENGTH, body.len());
         for (name, value) in headers {
