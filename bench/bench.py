@@ -20,6 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS_MAX = 3600
 SETTLED_SECONDS_MAX = 3600
+WARMUP_REQUESTS = 200
+#: Of a record in the durable log.
+LOG_HEADER_BYTES = 24
 
 
 def ran(command: list[object]) -> dict[str, object]:
@@ -87,6 +90,8 @@ class Bench:
         self.gallery = folder / "gallery.json"
         self.data = folder / "data"
         self.measured: dict[str, object] = {}
+        #: Searches of each run of the load generator.
+        self.asked: list[int] = []
 
     def run(self) -> None:
         """Everything, in order."""
@@ -101,16 +106,17 @@ class Bench:
         service.settle()
         self.measured["projected_seconds"] = round(time.monotonic() - began, 1)
         self.doors(service)
+        audit_bytes = self.audit_bytes(sum(self.asked))
         if self.arguments.soak_seconds:
             self.soak(service)
-        audit_bytes = self.audit_bytes()
         service.stop()
         self.parts(Path(made["index"]), audit_bytes)
 
     def load(self, service: Service, *more: object) -> dict[str, object]:
         """Asks through a door."""
         command = [self.programs / "vidimus-load", "--gallery", self.gallery, "--address", service.address]
-        told = ran([*command, "--pid", service.process.pid, *more])
+        told = ran([*command, "--pid", service.process.pid, "--warmup", WARMUP_REQUESTS, *more])
+        self.asked.append(told["answered"] + WARMUP_REQUESTS)
         if told["errors"]:
             say(f"{told['errors']} errors: {told['error_texts']}")
         return told
@@ -133,11 +139,10 @@ class Bench:
         soak = self.load(service, *protocol, "--connections", 64, "--rate", rate, "--seconds", seconds)
         self.measured |= {"capacity": capacity, "soak": soak}
 
-    def audit_bytes(self) -> int:
-        """The mean length of an audit record of the searches."""
-        faces = self.measured[self.arguments.protocols[0]]["candidates_each"]
-        # A candidate is a face id and a cosine, 25 bytes as protobuf; the rest of the record is some 250.
-        return round(250 + 25 * faces)
+    def audit_bytes(self, searches: int) -> int:
+        """The mean length of an audit record of so many searches: all that is in the topic."""
+        files = (self.data / "log/topics/vidimus.audit").glob("*/*.log")
+        return sum(path.stat().st_size for path in files) // searches - LOG_HEADER_BYTES
 
     def parts(self, index: Path, audit_bytes: int) -> None:
         """What no service can beat, each part by itself."""

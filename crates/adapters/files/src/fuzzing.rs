@@ -54,13 +54,16 @@ fn damaged_log(bytes: &[u8]) {
     let Some((place, bytes)) = bytes.split_first_chunk() else { return };
     let place = usize::from(u16::from_le_bytes(*place));
     let Some((flip, bytes)) = bytes.split_first() else { return };
-    let Some(written) = write_log(bytes).filter(|written| !written.has_record_in_payload()) else { return };
+    let Some(written) = write_log(bytes) else { return };
     let mut damaged = written.bytes.clone();
     let place = place % damaged.len();
     if *flip == 0 {
         damaged.truncate(place);
     } else {
         damaged[place] ^= flip;
+    }
+    if written.has_record_within(&damaged) {
+        return;
     }
     let scan = scan_segment(&damaged, 0);
     let before = written.ends.iter().rfind(|(end, _)| *end <= place);
@@ -76,9 +79,10 @@ fn damaged_log(bytes: &[u8]) {
 }
 
 impl Written {
-    fn has_record_in_payload(&self) -> bool {
+    /// Whether a sound record begins where none was written.
+    fn has_record_within(&self, damaged: &[u8]) -> bool {
         let is_boundary = |at: usize| at == 0 || self.ends.iter().any(|(end, _)| *end == at);
-        (0..self.bytes.len()).any(|at| !is_boundary(at) && read_record(&self.bytes[at..]).is_some())
+        (0..damaged.len()).any(|at| !is_boundary(at) && read_record(&damaged[at..]).is_some())
     }
 }
 
