@@ -4,7 +4,8 @@
 use std::fmt;
 
 use crate::ids::{
-    AccessKeyId, CollectionName, CollectionUid, ImageId, InvalidId, Nonce, Part, TenantId, TenantName,
+    AccessKeyId, BucketName, CollectionName, CollectionUid, ImageId, InvalidId, Nonce, Part, TenantId,
+    TenantName,
 };
 use crate::record::PhotoKey;
 
@@ -60,6 +61,12 @@ impl BlobKey {
     #[must_use]
     pub fn collection(tenant: TenantId, name: &CollectionName) -> Self {
         Self(format!("tenants/{tenant}/catalog/collections/{}", name_hash(name.as_str())))
+    }
+
+    /// A tenant's bucket, by the hash of its name.
+    #[must_use]
+    pub fn bucket(tenant: TenantId, name: &BucketName) -> Self {
+        Self(format!("tenants/{tenant}/catalog/buckets/{}", name_hash(name.as_str())))
     }
 
     /// What is known of a collection by its uid, dead ones too.
@@ -150,6 +157,12 @@ impl BlobPrefix {
     #[must_use]
     pub fn collection_uids(tenant: TenantId) -> Self {
         Self(format!("tenants/{tenant}/catalog/uids/"))
+    }
+
+    /// A tenant's buckets.
+    #[must_use]
+    pub fn buckets(tenant: TenantId) -> Self {
+        Self(format!("tenants/{tenant}/catalog/buckets/"))
     }
 
     /// All that is of a tenant but its entry in the catalog and its keys.

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
-use crate::ids::{AccessKeyId, CollectionName, CollectionUid, Nonce, Part, Placement, TenantId, TenantName};
+use crate::ids::{
+    AccessKeyId, BucketName, CollectionName, CollectionUid, InvalidId, Nonce, Part, Placement, TenantId,
+    TenantName,
+};
 use crate::point::Gallery;
 use crate::time::UnixMillis;
 
@@ -144,4 +148,72 @@ pub struct FaceModel {
     pub placement: Placement,
     /// Its number, from 1.
     pub number: u32,
+}
+
+/// A bucket's name as a tenant says it, and what an administrator lets it stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Whose name it is.
+    pub tenant: TenantId,
+    /// The name.
+    pub name: BucketName,
+    /// Where its objects lie.
+    pub prefix: ImportPrefix,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Marks the write that made this state.
+    pub nonce: Nonce,
+}
+
+/// A folder under the place that photos are imported from: names of `[a-zA-Z0-9_.\-]` that do not begin with a dot, with `/`
+/// between them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ImportPrefix(String);
+
+impl ImportPrefix {
+    /// Its text, without a slash at either end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ImportPrefix {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let plain = |name: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+            !name.is_empty() && !name.starts_with('.') && name.bytes().all(allowed)
+        };
+        if text.len() > 1024 || !text.split('/').all(plain) {
+            return Err(InvalidId::new(
+                "prefix",
+                "it must be names of letters, digits, `_`, `.`, `-` with `/` between",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ImportPrefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_stay_below_their_root() {
+        for (text, read) in [("acme", "acme"), ("acme/2026-01/", "acme/2026-01"), ("a.b/c_d", "a.b/c_d")] {
+            assert_eq!(text.parse::<ImportPrefix>().unwrap().as_str(), read);
+        }
+        for bad in ["", "/", "/etc", "a//b", "a/../b", ".ssh", "a/.", "a b", "a\\b", &"x".repeat(1025)] {
+            assert!(bad.parse::<ImportPrefix>().is_err(), "{bad:?}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 /// Largest photo sent as bytes: 5 MB (Amazon Rekognition Developer Guide, "Guidelines and quotas").
 pub const PHOTO_BYTES_MAX: usize = 5_242_880;
+/// Largest photo in a bucket: 15 MB (Amazon Rekognition Developer Guide, "Guidelines and quotas").
+pub const PHOTO_OBJECT_BYTES_MAX: usize = 15 * 1024 * 1024;
 /// Largest photo in pixels: a decoded image of that size takes 300 MB as RGB.
 pub const PHOTO_PIXELS_MAX: u64 = 100_000_000;
 /// Smallest side of a photo in pixels (Amazon Rekognition Developer Guide, "Guidelines and quotas").

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::{CollectionName, TenantId};
-use vidimus_ports::{Clock, Random};
+use vidimus_ports::{Clock, PhotoSource, Random};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::ingestion_server::Ingestion;
 use vidimus_proto::internal::v1::query_server::Query;
@@ -13,7 +14,9 @@ use vidimus_runtime::errors::failure_from_status;
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::requests::no_such_collection;
 
+use crate::admission::{Permit, TenantAdmission};
 use crate::error::ApiError;
+use crate::options::Options;
 use crate::token::{Listing, PageTokens};
 
 /// What the gateway stands on.
@@ -27,6 +30,8 @@ pub struct GatewayDeps {
     pub catalog: Arc<Catalog>,
     /// The face model of new collections.
     pub face_models: Arc<FaceModels>,
+    /// Photos that tenants name by bucket and object.
+    pub photos: Arc<dyn PhotoSource>,
     /// For signatures and tokens.
     pub clock: Arc<dyn Clock>,
     /// For request ids and tokens.
@@ -42,13 +47,22 @@ pub(crate) struct Services {
 }
 
 /// Who asks, verified.
-#[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) request_id: String,
     pub(crate) access: Arc<Access>,
     pub(crate) region: String,
     /// What the client keeps across its own retries; empty: none.
     pub(crate) retry_id: String,
+    /// What it asks for in headers.
+    pub(crate) options: Options,
+    /// Its tenant's limits.
+    pub(crate) admission: Arc<TenantAdmission>,
+}
+
+/// A photo of a request, with the room that it takes where it did not come with the request.
+pub(crate) struct Photo {
+    pub(crate) bytes: Bytes,
+    pub(crate) _room: Option<Permit>,
 }
 
 impl Services {

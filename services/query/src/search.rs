@@ -9,7 +9,7 @@ use vidimus_domain::event::{Audit, AuditedAction, Probe};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
 use vidimus_domain::point::PointBody;
-use vidimus_domain::score::{Calibration, expected_strangers};
+use vidimus_domain::score::{Calibration, FMR_MIN, expected_strangers, false_match_rate_of_fpir};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
 use vidimus_ports::{Candidate, Hits, IndexSearch};
 use vidimus_proto::internal::v1;
@@ -27,6 +27,7 @@ struct Search {
     template: Template,
     faces_max: u32,
     threshold_similarity: f32,
+    target_fpir: Option<f64>,
 }
 
 impl Query {
@@ -45,6 +46,7 @@ impl Query {
             template,
             faces_max: request.faces_max,
             threshold_similarity: request.threshold_similarity,
+            target_fpir: request.target_fpir,
         };
         self.search(search).await
     }
@@ -77,6 +79,7 @@ impl Query {
             template: face.template.clone(),
             faces_max: request.faces_max,
             threshold_similarity: request.threshold_similarity,
+            target_fpir: request.target_fpir,
         };
         let answer = self.search(search).await?;
         Ok(v1::SearchResponse { searched: Some(detected_to_proto(&face, false)), ..answer })
@@ -94,10 +97,6 @@ impl Query {
         };
         let embedded = self.deps.embedding.embed(Request::new(embed)).await;
         let faces = embedded.map_err(|status| failure_from_status(&status))?.into_inner().faces;
-        let no_face = || {
-            let message = "There are no faces in the image. Should be at least 1.";
-            Failure::new(ErrorCode::InvalidParameter, message)
-        };
         let largest = faces.into_iter().next().ok_or_else(no_face)?;
         detected_from_proto(largest).map_err(|error| {
             tracing::error!(%error, "embedding answered something that is no face");
@@ -107,7 +106,7 @@ impl Query {
 
     async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
         let calibration = &self.deps.face_models.calibration;
-        let cosine_min = calibration.cosine_of_similarity(search.threshold_similarity);
+        let cosine_min = self.threshold(&search).await?;
         let hits = self.look_up(&search, cosine_min).await?;
         self.audit_search(&search, cosine_min, &hits).await?;
         self.metrics.candidates.inc_by(hits.candidates.len() as u64);
@@ -116,6 +115,28 @@ impl Query {
             candidates: hits.candidates.iter().map(|hit| candidate(calibration, hit)).collect(),
             meaning: Some(meaning(calibration, cosine_min, hits.gallery_faces)),
         })
+    }
+
+    /// The least cosine of a candidate: of the similarity that is asked for, or of the FPIR for a collection of this size.
+    async fn threshold(&self, search: &Search) -> Result<f32, Failure> {
+        let calibration = &self.deps.face_models.calibration;
+        let Some(target) = search.target_fpir else {
+            return Ok(calibration.cosine_of_similarity(search.threshold_similarity));
+        };
+        let wrong = |message: String| Failure::new(ErrorCode::InvalidParameter, message);
+        if target <= 0.0 || target >= 1.0 {
+            return Err(wrong("the target FPIR must be more than 0 and less than 1".to_owned()));
+        }
+        let gallery = search.collection.gallery();
+        let counted = self.deps.index.count(&gallery, self.deps.clock.now()).await;
+        let faces = counted.map_err(failure_from_port)?;
+        let rate = false_match_rate_of_fpir(target, faces);
+        if rate < FMR_MIN {
+            let needed = format!("among {faces} faces it takes a false match rate of {rate:.1e}");
+            let known = format!("the calibration reaches {FMR_MIN:.0e}");
+            return Err(wrong(format!("an FPIR of {target} cannot be promised: {needed}, {known}")));
+        }
+        Ok(calibration.cosine_of_false_match_rate(rate))
     }
 
     async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
@@ -165,6 +186,11 @@ impl Query {
     }
 }
 
+pub(crate) fn no_face() -> Failure {
+    let message = "There are no faces in the image. Should be at least 1.";
+    Failure::new(ErrorCode::InvalidParameter, message)
+}
+
 /// Zero is the default.
 fn faces_max(asked: u32) -> u32 {
     if asked == 0 { CANDIDATES_DEFAULT } else { asked.min(CANDIDATES_MAX) }
@@ -179,7 +205,7 @@ fn candidate(calibration: &Calibration, hit: &Candidate) -> v1::Candidate {
     }
 }
 
-fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1::ScoreMeaning {
+pub(crate) fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1::ScoreMeaning {
     let fmr = calibration.false_match_rate(cosine_min);
     v1::ScoreMeaning {
         threshold_cosine: cosine_min,

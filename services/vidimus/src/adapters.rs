@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use vidimus_edge::{EdgeConfig, EdgeIndex};
-use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions};
+use vidimus_files::{Directory, FileBlobStore, FileEventLog, FilePhotoSource, LogOptions};
 use vidimus_onnx::{Model, ModelStore, OnnxEncoder, OnnxRuntime};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
-use vidimus_ports::{BlobStore, Clock, EventLog, FaceEncoder, FaceIndex, Random};
+use vidimus_ports::{BlobStore, Clock, EventLog, FaceEncoder, FaceIndex, PhotoSource, Random};
 
 use crate::config::Config;
 
@@ -23,6 +23,8 @@ pub struct Adapters {
     pub log: Arc<dyn EventLog>,
     /// What is searchable.
     pub index: Arc<dyn FaceIndex>,
+    /// Photos that tenants name by bucket.
+    pub photos: Arc<dyn PhotoSource>,
     /// Photos to faces.
     pub encoder: Arc<dyn FaceEncoder>,
     /// Time.
@@ -88,6 +90,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
         blobs,
         log: Arc::new(log),
         index: Arc::clone(&edge) as Arc<dyn FaceIndex>,
+        photos: Arc::new(FilePhotoSource::new(places.imports)),
         encoder,
         clock: Arc::new(SystemClock),
         random,

@@ -3,7 +3,7 @@
 use vidimus_proto::internal::v1;
 
 use super::{DecodeError, FORMAT, Stored};
-use crate::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
+use crate::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
 use crate::ids::{Nonce, Part};
 use crate::time::UnixMillis;
 
@@ -162,5 +162,34 @@ impl Stored for FaceModel {
 
     fn from_proto(proto: v1::FaceModel) -> Result<Self, DecodeError> {
         Ok(Self { placement: proto.placement.parse()?, number: proto.number })
+    }
+}
+
+impl Stored for Bucket {
+    type Proto = v1::Bucket;
+
+    fn format(proto: &v1::Bucket) -> u32 {
+        proto.format
+    }
+
+    fn to_proto(&self) -> v1::Bucket {
+        v1::Bucket {
+            format: FORMAT,
+            tenant: self.tenant.to_string(),
+            name: self.name.to_string(),
+            prefix: self.prefix.to_string(),
+            created_at_ms: self.created_at.get(),
+            nonce: self.nonce.to_bytes().to_vec(),
+        }
+    }
+
+    fn from_proto(proto: v1::Bucket) -> Result<Self, DecodeError> {
+        Ok(Self {
+            tenant: proto.tenant.parse()?,
+            name: proto.name.parse()?,
+            prefix: proto.prefix.parse()?,
+            created_at: UnixMillis::new(proto.created_at_ms),
+            nonce: Nonce::from_bytes(&proto.nonce)?,
+        })
     }
 }

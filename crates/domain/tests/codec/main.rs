@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use prost::Message as _;
 use strategies::{any_action, any_image, any_nonce, any_number, any_part, any_record, any_time, parsed};
 use values::{
-    access_key, audit, change, collection, face_model, full_record, photo, refused_record, search, tenant,
-    uid_entry,
+    access_key, audit, bucket, change, collection, face_model, full_record, photo, refused_record, search,
+    tenant, uid_entry,
 };
 use vidimus_domain::Version;
 use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
@@ -78,6 +78,7 @@ fn the_formats_are_what_they_were() {
     check_golden("collection", &collection());
     check_golden("collection_uid", &uid_entry());
     check_golden("face_model", &face_model());
+    check_golden("bucket", &bucket());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A fixed value of every kind.
 
-use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
+use vidimus_domain::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
 use vidimus_domain::event::{Audit, AuditedAction, Change, Probe};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
@@ -147,4 +147,14 @@ pub fn uid_entry() -> UidEntry {
 
 pub fn face_model() -> FaceModel {
     FaceModel { placement: "sface-2021dec".parse().expect("it is a placement"), number: 1 }
+}
+
+pub fn bucket() -> Bucket {
+    Bucket {
+        tenant: part().tenant,
+        name: "photos".parse().expect("it is a name"),
+        prefix: "acme/2026".parse().expect("it is a prefix"),
+        created_at: T0,
+        nonce: nonce(12),
+    }
 }

@@ -4,9 +4,11 @@
 //! of every change at once. Where other processes read the same catalog, what takes something away (deleting a
 //! collection, disabling a key) answers one lease later.
 
+mod buckets;
 mod cache;
 mod collections;
 mod face_models;
+mod tags;
 mod tenants;
 
 use std::sync::Arc;

@@ -40,6 +40,9 @@ pub enum What {
     /// Access keys: what a tenant's applications sign with.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Buckets: names that a tenant may use in `Image.S3Object`, each for a folder under the place of imports.
+    #[command(subcommand)]
+    Bucket(BucketCommand),
     /// Compare records with the index now, and have mended what differs (the service must run).
     Reconcile {
         /// Look at every record, not only at those that have changed since the last time.
@@ -111,6 +114,32 @@ pub enum KeyCommand {
     },
 }
 
+/// What can be done with buckets.
+#[derive(Debug, Subcommand)]
+pub enum BucketCommand {
+    /// Let a bucket's name stand for a folder.
+    Map {
+        /// The tenant's name.
+        tenant: String,
+        /// The bucket's name, as the tenant's applications say it: 3 to 255 of letters, digits, `_`, `.`, `-`.
+        bucket: String,
+        /// The folder, relative to the place of imports (`imports` in the configuration).
+        prefix: String,
+    },
+    /// List a tenant's buckets.
+    List {
+        /// The tenant's name.
+        tenant: String,
+    },
+    /// Let a bucket's name stand for nothing any more.
+    Unmap {
+        /// The tenant's name.
+        tenant: String,
+        /// The bucket's name.
+        bucket: String,
+    },
+}
+
 impl From<What> for AdminCommand {
     fn from(what: What) -> Self {
         match what {
@@ -126,6 +155,11 @@ impl From<What> for AdminCommand {
             What::Key(KeyCommand::Disable { id }) => Self::SetKeyDisabled { id, disabled: true },
             What::Key(KeyCommand::Enable { id }) => Self::SetKeyDisabled { id, disabled: false },
             What::Key(KeyCommand::Delete { id }) => Self::DeleteKey { id },
+            What::Bucket(BucketCommand::Map { tenant, bucket, prefix }) => {
+                Self::MapBucket { tenant, bucket, prefix }
+            }
+            What::Bucket(BucketCommand::List { tenant }) => Self::ListBuckets { tenant },
+            What::Bucket(BucketCommand::Unmap { tenant, bucket }) => Self::UnmapBucket { tenant, bucket },
             What::Reconcile { full } => Self::Reconcile { full },
         }
     }

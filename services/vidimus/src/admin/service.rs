@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use vidimus_domain::catalog::{AccessKey, Tenant};
+use vidimus_domain::catalog::{AccessKey, Bucket, Tenant};
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ledger::{Ledger, Walk};
 use vidimus_runtime::catalog::Catalog;
@@ -58,6 +58,27 @@ pub enum AdminCommand {
     DeleteKey {
         /// Its id.
         id: String,
+    },
+    /// Let a tenant's bucket name stand for a folder.
+    MapBucket {
+        /// The tenant's name.
+        tenant: String,
+        /// The bucket's name.
+        bucket: String,
+        /// The folder, under the place of imports.
+        prefix: String,
+    },
+    /// A tenant's buckets.
+    ListBuckets {
+        /// The tenant's name.
+        tenant: String,
+    },
+    /// Let a bucket's name stand for nothing.
+    UnmapBucket {
+        /// The tenant's name.
+        tenant: String,
+        /// The bucket's name.
+        bucket: String,
     },
     /// Compare records with points.
     Reconcile {
@@ -114,6 +135,17 @@ impl AdminService {
                 catalog.delete_key(&id.parse()?).await?;
                 done()
             }
+            AdminCommand::MapBucket { tenant, bucket, prefix } => {
+                let mapped = catalog.map_bucket(&tenant.parse()?, bucket.parse()?, prefix.parse()?).await?;
+                Ok(bucket_row(&mapped))
+            }
+            AdminCommand::ListBuckets { tenant } => {
+                Ok(catalog.buckets(&tenant.parse()?).await?.iter().map(bucket_row).collect())
+            }
+            AdminCommand::UnmapBucket { tenant, bucket } => {
+                catalog.unmap_bucket(&tenant.parse()?, &bucket.parse()?).await?;
+                done()
+            }
             AdminCommand::Reconcile { full } => self.reconcile(full).await,
         }
     }
@@ -138,6 +170,10 @@ fn tenant(tenant: &Tenant) -> Value {
         },
         "created": tenant.created_at.day(),
     })
+}
+
+fn bucket_row(bucket: &Bucket) -> Value {
+    json!({ "bucket": bucket.name.as_str(), "prefix": bucket.prefix.as_str(), "created": bucket.created_at.day() })
 }
 
 fn access_key(key: &AccessKey) -> Value {
