@@ -47,7 +47,9 @@ class Service:
         command += ["--operators", "127.0.0.1:0", "--ready-file", ready]
         self.log = data.parent / "service.log"
         # One line a request would be most of the output; what is measured is a service that logs warnings.
-        environment = {"VIDIMUS__LOGS__FILTER": "warn", **os.environ}
+        # Its tenant may ask as much as it can answer.
+        rate = {"VIDIMUS__GATEWAY__TENANT_LIMITS__SEARCHES_PER_SECOND": "1000000"}
+        environment = {"VIDIMUS__LOGS__FILTER": "warn", **rate, **os.environ}
         with self.log.open("wb") as log:
             words = [str(word) for word in command]
             self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
@@ -206,7 +208,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--faces", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=2_000)
-    parser.add_argument("--protocols", type=lambda text: text.split(","), default=["json"])
+    parser.add_argument("--protocols", type=lambda text: text.split(","), default=["grpc", "json"])
     parser.add_argument("--soak-seconds", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
     parser.add_argument("--json", type=Path, help="where the JSON goes")

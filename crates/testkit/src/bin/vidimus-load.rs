@@ -9,14 +9,17 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use serde_json::Value;
 use vidimus_testkit::gallery;
-use vidimus_testkit::load::json::{JsonSearcher, Target};
-use vidimus_testkit::load::{Plan, Process, Report, Searcher, run};
+use vidimus_testkit::load::grpc::GrpcSearcher;
+use vidimus_testkit::load::json::JsonSearcher;
+use vidimus_testkit::load::{Plan, Process, Report, Searcher, Target, run};
 
 /// Which door is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Protocol {
     /// AWS-JSON 1.1 with Signature Version 4.
     Json,
+    /// gRPC with a bearer.
+    Grpc,
 }
 
 /// Searches a gallery that `vidimus-gallery` made by its own faces. With `--rate` it is an open loop: a soak is that for ten
@@ -95,6 +98,7 @@ async fn connections(
     for _ in 0..count {
         connections.push(match arguments.protocol {
             Protocol::Json => Box::new(JsonSearcher::connect(target.clone()).await?),
+            Protocol::Grpc => Box::new(GrpcSearcher::connect(target.clone()).await?),
         });
     }
     Ok(connections)

@@ -16,26 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use vidimus_ports::{Clock, SystemClock};
 
-use super::Searcher;
-
-/// What to ask, and as whom.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// `host:port`.
-    pub address: String,
-    /// Signs.
-    pub access_key_id: String,
-    /// Signs.
-    pub secret_access_key: String,
-    /// The region that is signed for.
-    pub region: String,
-    /// The collection.
-    pub collection: String,
-    /// The most candidates.
-    pub faces_max: u32,
-    /// Similarity of the worst candidate, 0 to 100; none: the service's default.
-    pub threshold: Option<f32>,
-}
+use super::{Searcher, Target};
 
 /// A connection.
 pub struct JsonSearcher {

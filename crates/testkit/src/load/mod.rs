@@ -5,6 +5,7 @@
 //! latency counts from when its request was due: a service that stops for a second is charged for every request of it
 //! (Gil Tene, "How NOT to Measure Latency", 2015).
 
+pub mod grpc;
 pub mod json;
 mod process;
 mod report;
@@ -27,6 +28,25 @@ pub trait Searcher: Send {
     /// # Errors
     /// Where there was no answer, or it was an error.
     async fn search(&mut self, face_id: &str) -> anyhow::Result<usize>;
+}
+
+/// What to ask, and as whom.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `host:port`.
+    pub address: String,
+    /// Signs.
+    pub access_key_id: String,
+    /// Signs.
+    pub secret_access_key: String,
+    /// The region that is signed for.
+    pub region: String,
+    /// The collection.
+    pub collection: String,
+    /// The most candidates.
+    pub faces_max: u32,
+    /// Similarity of the worst candidate, 0 to 100; none: the service's default.
+    pub threshold: Option<f32>,
 }
 
 /// How much to ask, and how fast.
