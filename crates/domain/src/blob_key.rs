@@ -8,6 +8,7 @@ use crate::ids::{
     TenantName,
 };
 use crate::record::PhotoKey;
+use crate::user::{TokenKey, UserKey};
 
 /// The key of one object: printable ASCII without `..`, at most 1,024 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +76,18 @@ impl BlobKey {
         Self(format!("tenants/{tenant}/catalog/uids/{uid}"))
     }
 
+    /// A user of a collection.
+    #[must_use]
+    pub fn user(part: &Part, user: UserKey) -> Self {
+        Self(in_part(part, format_args!("users/{user}")))
+    }
+
+    /// A client's token, by the day on which it was first seen.
+    #[must_use]
+    pub fn client_token(part: &Part, day: &str, token: TokenKey) -> Self {
+        Self(in_part(part, format_args!("tokens/{day}/{token}")))
+    }
+
     /// A batch of audit records: what one partition of the audit topic held from `first_offset` on.
     #[must_use]
     pub fn audit_batch(incarnation: &Nonce, partition: u32, first_offset: u64) -> Self {
@@ -121,6 +134,18 @@ impl BlobPrefix {
     #[must_use]
     pub fn photos(part: &Part) -> Self {
         Self(in_part(part, format_args!("photos/")))
+    }
+
+    /// A collection's users, deleted ones too, in the order of their keys.
+    #[must_use]
+    pub fn users(part: &Part) -> Self {
+        Self(in_part(part, format_args!("users/")))
+    }
+
+    /// A collection's client tokens, oldest day first.
+    #[must_use]
+    pub fn client_tokens(part: &Part) -> Self {
+        Self(in_part(part, format_args!("tokens/")))
     }
 
     /// All that lies under a collection's uid.

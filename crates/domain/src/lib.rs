@@ -17,9 +17,11 @@ pub mod ids;
 pub mod limits;
 pub mod point;
 pub mod record;
+pub mod retention;
 pub mod score;
 pub mod template;
 pub mod time;
+pub mod user;
 
 pub use error::{ErrorCode, Failure};
 pub use ids::{

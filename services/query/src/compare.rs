@@ -56,7 +56,11 @@ impl Query {
     }
 
     /// A photo's faces, largest first; templates of the `faces_max` largest, of all where it is 0.
-    async fn faces_of(&self, photo: Bytes, faces_max: u32) -> Result<Vec<v1::DetectedFace>, Failure> {
+    pub(crate) async fn faces_of(
+        &self,
+        photo: Bytes,
+        faces_max: u32,
+    ) -> Result<Vec<v1::DetectedFace>, Failure> {
         let placement = self.deps.face_models.placement.to_string();
         let embed = v1::EmbedRequest { photo, placement, faces_max };
         let embedded = self.deps.embedding.embed(Request::new(embed)).await;
@@ -64,7 +68,7 @@ impl Query {
     }
 }
 
-fn read(face: v1::DetectedFace) -> Result<DetectedFace, Failure> {
+pub(crate) fn read(face: v1::DetectedFace) -> Result<DetectedFace, Failure> {
     detected_from_proto(face).map_err(|error| {
         tracing::error!(%error, "embedding answered something that is no face");
         Failure::new(ErrorCode::Internal, "internal error")

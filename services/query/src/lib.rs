@@ -8,6 +8,7 @@ mod listing;
 mod metrics;
 mod photo;
 mod search;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,14 @@ use vidimus_runtime::invariants::Invariants;
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::records::Records;
 use vidimus_runtime::requests::{NamedCollection, named_collection, no_such_collection};
+use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
 
 /// What query stands on.
 #[derive(Clone)]
 pub struct QueryDeps {
-    /// Records and photos.
+    /// Records, photos and users.
     pub blobs: Arc<dyn BlobStore>,
     /// What is searched.
     pub index: Arc<dyn FaceIndex>,
@@ -58,6 +60,7 @@ pub struct QueryDeps {
 pub struct Query {
     deps: QueryDeps,
     records: Records,
+    users: Users,
     audit: AuditLog,
     metrics: Metrics,
 }
@@ -68,7 +71,8 @@ impl Query {
     pub fn new(deps: QueryDeps, registry: &mut Registry) -> Self {
         let audit = AuditLog::new(Arc::clone(&deps.log));
         let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
-        Self { audit, records, metrics: Metrics::new(registry), deps }
+        let users = Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
+        Self { audit, records, users, metrics: Metrics::new(registry), deps }
     }
 
     /// The collection that a request names, once the index has all that it should.
@@ -133,23 +137,27 @@ impl v1::query_server::Query for Query {
 
     async fn search_users(
         &self,
-        _request: Request<v1::SearchUsersRequest>,
+        request: Request<v1::SearchUsersRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let result = self.search_users_by_stored(request.into_inner()).await;
+        self.metrics.search("stored, for users", result.as_ref().err());
+        answer(result)
     }
 
     async fn search_users_by_image(
         &self,
-        _request: Request<v1::SearchUsersByImageRequest>,
+        request: Request<v1::SearchUsersByImageRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let result = self.search_users_by_photo(request.into_inner()).await;
+        self.metrics.search("photo, for users", result.as_ref().err());
+        answer(result)
     }
 
     async fn list_users(
         &self,
-        _request: Request<v1::ListUsersRequest>,
+        request: Request<v1::ListUsersRequest>,
     ) -> Result<Response<v1::ListUsersResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.list_live_users(request.into_inner()).await)
     }
 
     async fn detect_faces(

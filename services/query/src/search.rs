@@ -11,7 +11,7 @@ use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
 use vidimus_domain::point::PointBody;
 use vidimus_domain::score::{Calibration, FMR_MIN, expected_strangers, false_match_rate_of_fpir};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
-use vidimus_ports::{Candidate, Hits, IndexSearch};
+use vidimus_ports::{Candidate, Hits, IndexSearch, Listing};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::requests::{NamedCollection, face_view};
@@ -52,12 +52,16 @@ impl Query {
     }
 
     /// The template of a stored face that can match: the index checks that it is of this part (I1).
-    async fn stored_template(&self, collection: &Collection, face: FaceId) -> Result<Template, Failure> {
+    pub(crate) async fn stored_template(
+        &self,
+        collection: &Collection,
+        face: FaceId,
+    ) -> Result<Template, Failure> {
         let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
-        let now = self.deps.clock.now();
+        let horizon = collection.horizon(self.deps.clock.now());
         let template =
             points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
-                PointBody::Live(live) if now < live.expires_at => Some(live.template),
+                PointBody::Live(live) if live.is_shown_at(horizon) => Some(live.template),
                 _ => None,
             });
         let message = || format!("The face id: {face} was not found in the collection");
@@ -106,7 +110,8 @@ impl Query {
 
     async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
         let calibration = &self.deps.face_models.calibration;
-        let cosine_min = self.threshold(&search).await?;
+        let asked = (search.threshold_similarity, search.target_fpir);
+        let cosine_min = self.threshold(&search.collection, asked).await?;
         let hits = self.look_up(&search, cosine_min).await?;
         self.audit_search(&search, cosine_min, &hits).await?;
         self.metrics.candidates.inc_by(hits.candidates.len() as u64);
@@ -118,17 +123,22 @@ impl Query {
     }
 
     /// The least cosine of a candidate: of the similarity that is asked for, or of the FPIR for a collection of this size.
-    async fn threshold(&self, search: &Search) -> Result<f32, Failure> {
+    pub(crate) async fn threshold(
+        &self,
+        collection: &Collection,
+        (similarity, target_fpir): (f32, Option<f64>),
+    ) -> Result<f32, Failure> {
         let calibration = &self.deps.face_models.calibration;
-        let Some(target) = search.target_fpir else {
-            return Ok(calibration.cosine_of_similarity(search.threshold_similarity));
+        let Some(target) = target_fpir else {
+            return Ok(calibration.cosine_of_similarity(similarity));
         };
         let wrong = |message: String| Failure::new(ErrorCode::InvalidParameter, message);
         if target <= 0.0 || target >= 1.0 {
             return Err(wrong("the target FPIR must be more than 0 and less than 1".to_owned()));
         }
-        let gallery = search.collection.gallery();
-        let counted = self.deps.index.count(&gallery, self.deps.clock.now()).await;
+        let gallery = collection.gallery();
+        let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
+        let counted = self.deps.index.count(&gallery, listing).await;
         let faces = counted.map_err(failure_from_port)?;
         let rate = false_match_rate_of_fpir(target, faces);
         if rate < FMR_MIN {
@@ -141,7 +151,7 @@ impl Query {
 
     async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
         let limit = faces_max(search.faces_max);
-        let now = self.deps.clock.now();
+        let horizon = search.collection.horizon(self.deps.clock.now());
         let index_search = IndexSearch {
             gallery: search.collection.gallery(),
             probe: search.template.clone(),
@@ -149,9 +159,10 @@ impl Query {
                 Probe::Face(face) => Some(face),
                 Probe::Photo(_) => None,
             },
+            with_user_only: false,
             limit,
             cosine_min,
-            now,
+            horizon,
         };
         let began = tokio::time::Instant::now();
         let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;

@@ -77,6 +77,7 @@ pub fn ledger(adapters: &Adapters, catalog: &Arc<Catalog>, registry: &mut Regist
         index: Arc::clone(&adapters.index),
         catalog: Arc::clone(catalog),
         clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
     };
     Ledger::new(deps, registry)
 }
@@ -105,6 +106,7 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
         embedding: Arc::clone(&embedding),
         indexing,
         catalog: Arc::clone(&catalog),
+        face_models: Arc::clone(&face_models),
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
     };
