@@ -94,8 +94,11 @@ pub fn any_origin() -> impl Strategy<Value = Origin> {
 }
 
 pub fn any_photo() -> impl Strategy<Value = PhotoKey> {
-    ("[0-9]{4}-[01][0-9]-[0-3][0-9]", any_nonce(), any::<i64>())
-        .prop_map(|(day, nonce, at)| PhotoKey { day, nonce, put_at: UnixMillis::new(at) })
+    ("[0-9]{4}-[01][0-9]-[0-3][0-9]", any_nonce(), any::<i64>()).prop_map(|(day, nonce, at)| PhotoKey {
+        day,
+        nonce,
+        put_at: UnixMillis::new(at),
+    })
 }
 
 pub fn any_request() -> impl Strategy<Value = RememberedRequest> {

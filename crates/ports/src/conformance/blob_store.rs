@@ -262,7 +262,8 @@ async fn listings_stay_under_their_prefix(store: &dyn BlobStore, random: &dyn Ra
 
 fn keys_of_one_photo(part: &Part, random: &dyn Random) -> [BlobKey; 4] {
     let image = ImageId::from_random(random.bytes16());
-    let photo = |day: &str| PhotoKey { day: day.to_owned(), nonce: random.nonce(), put_at: UnixMillis::new(0) };
+    let photo =
+        |day: &str| PhotoKey { day: day.to_owned(), nonce: random.nonce(), put_at: UnixMillis::new(0) };
     [
         BlobKey::record(part, image),
         BlobKey::photo(part, image, &photo("2026-01-31")),

@@ -52,7 +52,7 @@ async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> 
         name: "staff".parse().unwrap(),
         placement: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
-            tags: std::collections::BTreeMap::new(),
+        tags: std::collections::BTreeMap::new(),
     };
     catalog.create_collection(new).await.unwrap()
 }
