@@ -85,7 +85,7 @@ mod tests {
         Level { halvings: 0, photo_px: [image.width(), image.height()], origin_px: [0.0; 2], image }
     }
 
-    fn resized(image: RgbImage, width: u32, height: u32) -> RgbImage {
+    fn shrink(image: RgbImage, width: u32, height: u32) -> RgbImage {
         resize_linear(&whole(image), width, height)
     }
 
@@ -96,23 +96,23 @@ mod tests {
     #[test]
     fn the_same_size_changes_nothing() {
         let image = RgbImage::from_fn(7, 5, |x, y| Rgb([x as u8 * 30, y as u8 * 50, 255 - x as u8]));
-        assert_eq!(resized(image.clone(), 7, 5), image);
+        assert_eq!(shrink(image.clone(), 7, 5), image);
     }
 
     #[test]
     fn halving_takes_the_mean_of_four() {
         let image = RgbImage::from_fn(4, 2, |x, y| Rgb([(x * 10 + y * 100) as u8; 3]));
-        assert_eq!(resized(image, 2, 1).into_raw(), [55, 55, 55, 75, 75, 75]);
+        assert_eq!(shrink(image, 2, 1).into_raw(), [55, 55, 55, 75, 75, 75]);
     }
 
     /// Values of `cv2.resize` 4.14 for the same columns.
     #[test]
     fn odd_ratios_are_opencvs() {
         let five = column_of(&[0, 50, 100, 200, 255]);
-        let resized: Vec<u8> = resized(five, 1, 3).pixels().map(|pixel| pixel.0[0]).collect();
+        let resized: Vec<u8> = shrink(five, 1, 3).pixels().map(|pixel| pixel.0[0]).collect();
         assert_eq!(resized, [17, 100, 236]);
         let two = column_of(&[10, 250]);
-        let grown: Vec<u8> = resized(two, 1, 5).pixels().map(|pixel| pixel.0[0]).collect();
+        let grown: Vec<u8> = shrink(two, 1, 5).pixels().map(|pixel| pixel.0[0]).collect();
         assert_eq!(grown, [10, 34, 130, 226, 250]);
     }
 
