@@ -1,6 +1,8 @@
 //! What the log carries: ids and versions, never a template or a photo.
 
-use crate::ids::{FaceId, FaceNumber, ImageId, Part, Version};
+use std::time::Duration;
+
+use crate::ids::{FaceId, FaceNumber, ImageId, Part, UserId, Version};
 use crate::time::UnixMillis;
 
 /// The record of an image has changed. Whoever gets it reads the record as it is now, so duplicates, replays and
@@ -62,6 +64,47 @@ pub enum AuditedAction {
         /// The faces that are erased.
         faces: Vec<FaceId>,
     },
+    /// Somebody was given the photo of a face.
+    PhotoRead {
+        /// The face.
+        face: FaceId,
+    },
+    /// A user was changed.
+    UserChange {
+        /// How.
+        change: UserChange,
+        /// The user.
+        user: UserId,
+        /// The faces that are concerned.
+        faces: Vec<FaceId>,
+    },
+    /// The collection's retention rule was changed to this.
+    RetentionChange {
+        /// How long faces are kept; none: until they are deleted.
+        faces_kept: Option<Duration>,
+        /// How long photos are kept; none: as long as their faces.
+        photos_kept: Option<Duration>,
+    },
+    /// The ledger erased faces, or a photo, because their time had come.
+    Expiry {
+        /// The faces that are erased.
+        faces: Vec<FaceId>,
+        /// Where only the photo went: its image.
+        photo_of: Option<ImageId>,
+    },
+}
+
+/// What was done to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserChange {
+    /// It was made.
+    Created,
+    /// It was deleted.
+    Deleted,
+    /// Faces were given to it.
+    Associated,
+    /// Faces were taken from it.
+    Disassociated,
 }
 
 /// What a search was for.

@@ -183,6 +183,7 @@ fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1
     let fmr = calibration.false_match_rate(cosine_min);
     v1::ScoreMeaning {
         threshold_cosine: cosine_min,
+        threshold_similarity: calibration.similarity(cosine_min),
         false_match_rate: fmr.rate,
         gallery_faces,
         expected_strangers: expected_strangers(fmr.rate, gallery_faces),

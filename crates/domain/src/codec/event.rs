@@ -1,11 +1,11 @@
 //! The events' bytes.
 
 use vidimus_proto::internal::v1;
-use vidimus_proto::internal::v1::audit::What;
 
+use super::action::{action_from_proto, action_to_proto};
 use super::{DecodeError, FORMAT, Stored};
-use crate::event::{Audit, AuditedAction, Change, Probe};
-use crate::ids::{FaceId, FaceNumber, ImageId, Part, Version};
+use crate::event::{Audit, Change};
+use crate::ids::{FaceNumber, ImageId, Part, Version};
 use crate::time::UnixMillis;
 
 impl Stored for Change {
@@ -71,73 +71,4 @@ impl Stored for Audit {
             what: action_from_proto(proto.what.ok_or(DecodeError::Field("what"))?)?,
         })
     }
-}
-
-fn action_to_proto(action: &AuditedAction) -> What {
-    match action {
-        AuditedAction::Search { probe, threshold_cosine, faces_max, gallery_faces, candidates } => {
-            let (probe_face_id, probe_digest) = match probe {
-                Probe::Face(face) => (face.to_bytes().to_vec(), Vec::new()),
-                Probe::Photo(digest) => (Vec::new(), digest.to_vec()),
-            };
-            let candidate = |(face, cosine): &(FaceId, f32)| v1::AuditedCandidate {
-                face_id: face.to_bytes().to_vec(),
-                cosine: *cosine,
-            };
-            What::Search(v1::AuditedSearch {
-                probe_face_id,
-                probe_digest,
-                threshold_cosine: *threshold_cosine,
-                faces_max: *faces_max,
-                gallery_faces: *gallery_faces,
-                candidates: candidates.iter().map(candidate).collect(),
-            })
-        }
-        AuditedAction::Enrolment { image, faces } => What::Enrolment(v1::AuditedEnrolment {
-            image_id: image.to_bytes().to_vec(),
-            face_numbers: faces.iter().map(|number| u32::from(number.get())).collect(),
-        }),
-        AuditedAction::Deletion { faces } => What::Deletion(v1::AuditedDeletion {
-            face_ids: faces.iter().map(|face| face.to_bytes().to_vec()).collect(),
-        }),
-    }
-}
-
-fn action_from_proto(what: What) -> Result<AuditedAction, DecodeError> {
-    match what {
-        What::Search(search) => Ok(AuditedAction::Search {
-            probe: probe_from_proto(&search)?,
-            threshold_cosine: search.threshold_cosine,
-            faces_max: search.faces_max,
-            gallery_faces: search.gallery_faces,
-            candidates: search
-                .candidates
-                .iter()
-                .map(|candidate| Ok((FaceId::from_bytes(&candidate.face_id)?, candidate.cosine)))
-                .collect::<Result<_, DecodeError>>()?,
-        }),
-        What::Enrolment(enrolment) => Ok(AuditedAction::Enrolment {
-            image: ImageId::from_bytes(&enrolment.image_id)?,
-            faces: enrolment
-                .face_numbers
-                .into_iter()
-                .map(|number| Ok(FaceNumber::new(number)?))
-                .collect::<Result<_, DecodeError>>()?,
-        }),
-        What::Deletion(deletion) => Ok(AuditedAction::Deletion {
-            faces: deletion
-                .face_ids
-                .iter()
-                .map(|bytes| Ok(FaceId::from_bytes(bytes)?))
-                .collect::<Result<_, DecodeError>>()?,
-        }),
-    }
-}
-
-fn probe_from_proto(search: &v1::AuditedSearch) -> Result<Probe, DecodeError> {
-    if search.probe_face_id.is_empty() {
-        let digest = search.probe_digest.as_slice().try_into();
-        return digest.map(Probe::Photo).map_err(|_| DecodeError::Field("probe_digest"));
-    }
-    Ok(Probe::Face(FaceId::from_bytes(&search.probe_face_id)?))
 }

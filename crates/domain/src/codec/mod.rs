@@ -3,6 +3,7 @@
 //! A reader refuses a format newer than it knows and anything that is not what it says: damage is never taken for
 //! absence.
 
+mod action;
 mod catalog;
 mod event;
 mod record;

@@ -21,7 +21,7 @@ use values::{
 use vidimus_domain::Version;
 use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
 use vidimus_domain::codec::{DecodeError, FORMAT, Stored};
-use vidimus_domain::event::{Audit, AuditedAction, Change, Probe};
+use vidimus_domain::event::{Audit, AuditedAction, Change, Probe, UserChange};
 use vidimus_domain::record::{Record, State};
 
 fn hex(bytes: &[u8]) -> String {
@@ -36,9 +36,13 @@ fn bytes_of(hex: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(pair).collect()
 }
 
-/// The value is written as these bytes, and these bytes, written long ago, are read as the value.
+/// The value is written as these bytes, and these bytes, written long ago, are read as the value. `VIDIMUS_WRITE_GOLDEN=1` writes
+/// them anew: only until the first release, or for a value that is new.
 fn check_golden<T: Stored + PartialEq + Debug>(name: &str, value: &T) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"));
+    if std::env::var_os("VIDIMUS_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, hex(&value.encode())).expect("the golden file can be written");
+    }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(hex(&value.encode()), golden, "{name} is written otherwise than it was: raise the format");
     assert_eq!(T::decode(&bytes_of(&golden)).as_ref(), Ok(value), "{name}");
@@ -59,6 +63,16 @@ fn the_formats_are_what_they_were() {
     let (image, faces) = (origin(None).image, vec![number(1), number(2)]);
     check_golden("audit_enrolment", &audit(AuditedAction::Enrolment { image, faces }));
     check_golden("audit_deletion", &audit(AuditedAction::Deletion { faces: vec![image.face(number(1))] }));
+    let face = image.face(number(1));
+    check_golden("audit_photo_read", &audit(AuditedAction::PhotoRead { face }));
+    let change = UserChange::Associated;
+    let user = "user:1".parse().expect("it is an id");
+    check_golden("audit_user_change", &audit(AuditedAction::UserChange { change, user, faces: vec![face] }));
+    let faces_kept = Some(std::time::Duration::from_secs(86_400));
+    let retention = AuditedAction::RetentionChange { faces_kept, photos_kept: None };
+    check_golden("audit_retention_change", &audit(retention));
+    let expiry = AuditedAction::Expiry { faces: vec![face], photo_of: Some(image) };
+    check_golden("audit_expiry", &audit(expiry));
     check_golden("tenant", &tenant());
     check_golden("access_key", &access_key());
     check_golden("collection", &collection());

@@ -1,9 +1,10 @@
 //! Any value of every kind.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use proptest::prelude::*;
-use vidimus_domain::event::{AuditedAction, Probe};
+use vidimus_domain::event::{AuditedAction, Probe, UserChange};
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Point};
 use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, PhotoKey, Record, RememberedRequest, State};
@@ -150,5 +151,22 @@ pub fn any_action() -> impl Strategy<Value = AuditedAction> {
         ),
         (any_image(), numbers).prop_map(|(image, faces)| AuditedAction::Enrolment { image, faces }),
         prop::collection::vec(face(), 0..4).prop_map(|faces| AuditedAction::Deletion { faces }),
+        face().prop_map(|face| AuditedAction::PhotoRead { face }),
+        (any_change(), prop::collection::vec(face(), 0..4)).prop_map(|(change, faces)| {
+            AuditedAction::UserChange { change, user: "u:1".parse().expect("it is an id"), faces }
+        }),
+        (any_kept(), any_kept())
+            .prop_map(|(faces_kept, photos_kept)| AuditedAction::RetentionChange { faces_kept, photos_kept }),
+        (prop::collection::vec(face(), 0..4), prop::option::of(any_image()))
+            .prop_map(|(faces, photo_of)| AuditedAction::Expiry { faces, photo_of }),
     ]
+}
+
+fn any_change() -> impl Strategy<Value = UserChange> {
+    use UserChange::{Associated, Created, Deleted, Disassociated};
+    prop::sample::select(vec![Created, Deleted, Associated, Disassociated])
+}
+
+fn any_kept() -> impl Strategy<Value = Option<Duration>> {
+    prop::option::of((0..1_u64 << 50).prop_map(Duration::from_millis))
 }

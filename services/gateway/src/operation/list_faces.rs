@@ -59,6 +59,7 @@ impl Operation for ListFaces {
             after_face_id: services.open(&listing, input.next_token.as_deref())?.unwrap_or_default(),
             faces_max: page_size(input.max_results),
             face_ids: face_ids(&input.face_ids.unwrap_or_default())?,
+            user_id: String::new(),
         };
         let listed = answered(services.deps.query.list_faces(tonic::Request::new(request)).await)?;
         let version = &collection.face_model_version;

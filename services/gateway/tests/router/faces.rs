@@ -135,6 +135,7 @@ async fn a_search_says_what_its_scores_mean() {
             gallery_faces: 1000,
             expected_strangers: 0.1,
             extrapolated: true,
+            threshold_similarity: 80.0,
         }),
     };
     house.roles.search_by_image.will_answer(response.clone());
