@@ -14,6 +14,7 @@ pub mod geometry;
 pub mod ids;
 pub mod limits;
 pub mod point;
+pub mod quality;
 pub mod record;
 pub mod score;
 pub mod template;

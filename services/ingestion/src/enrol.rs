@@ -1,5 +1,6 @@
 //! IndexFaces: photo → faces → record → change → projection → answer.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use vidimus_domain::event::{Audit, AuditedAction};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::ids::ImageSource;
 use vidimus_domain::point::ShownFace;
+use vidimus_domain::quality::{QualityFilter, Reason, SizePx, grade, refusals};
 use vidimus_domain::record::{
     Enrolled, Enrolment, Origin, PhotoKey, Record, Refusal, Write, enrol, is_fresh,
 };
@@ -63,9 +65,10 @@ impl Ingestion {
         let collection = self.live_collection(&named).await?;
         self.backlog.check().await?;
         let embedded = self.embed(&collection, &request).await?;
-        let Some(chosen) = Chosen::of(embedded, request.faces_max) else {
-            return Ok(v1::IndexFacesResponse::default());
-        };
+        let chosen = Chosen::of(embedded, &request);
+        if chosen.faces.is_empty() {
+            return Ok(v1::IndexFacesResponse { faces: Vec::new(), unindexed: chosen.unindexed() });
+        }
         let incoming = Incoming { came_at, ..self.incoming(&collection, &request, chosen.faces.clone())? };
         let done = self.write_record(&incoming).await?;
         self.say_changed(&done.record).await?;
@@ -90,16 +93,17 @@ impl Ingestion {
         &self,
         collection: &Collection,
         request: &v1::IndexFacesRequest,
-    ) -> Result<Vec<DetectedFace>, Failure> {
+    ) -> Result<Embedded, Failure> {
         let embed = v1::EmbedRequest {
             photo: request.photo.clone(),
             placement: collection.placement.to_string(),
             faces_max: 0,
         };
         let answer = self.deps.embedding.embed(Request::new(embed)).await;
-        let faces = answer.map_err(|status| failure_from_status(&status))?.into_inner().faces;
-        let read = faces.into_iter().map(detected_from_proto).collect::<Result<_, _>>();
-        read.map_err(|error| {
+        let answer = answer.map_err(|status| failure_from_status(&status))?.into_inner();
+        let read = answer.faces.into_iter().map(detected_from_proto).collect::<Result<_, _>>();
+        let (width_px, height_px) = (answer.width_px, answer.height_px);
+        read.map(|faces| Embedded { faces, width_px, height_px }).map_err(|error| {
             tracing::error!(%error, "embedding answered something that is no face");
             Failure::new(ErrorCode::Internal, "internal error")
         })
@@ -301,21 +305,49 @@ fn refused(refusal: Refusal) -> Failure {
     Failure::new(ErrorCode::QuotaExceeded, refusal.to_string())
 }
 
-/// The faces to enrol, and those that are left out.
+/// What embedding found, largest first.
+struct Embedded {
+    faces: Vec<DetectedFace>,
+    width_px: u32,
+    height_px: u32,
+}
+
+/// The faces to enrol, largest first, and those that are left out, each with the reasons.
 struct Chosen {
     faces: Vec<DetectedFace>,
-    unindexed: Vec<DetectedFace>,
+    left_out: Vec<(DetectedFace, Vec<Reason>)>,
 }
 
 impl Chosen {
-    /// The `faces_max` largest; none where there is no face.
-    fn of(mut faces: Vec<DetectedFace>, faces_max: u32) -> Option<Self> {
-        if faces.is_empty() {
-            return None;
+    /// Leaves out what the request's filter refuses, and then, where more faces are left than it wants, those of the lowest
+    /// grade, and of one grade the smallest.
+    fn of(embedded: Embedded, request: &v1::IndexFacesRequest) -> Self {
+        let filter = QualityFilter::from(request.quality_filter());
+        let size =
+            |face: &DetectedFace| SizePx::of(&face.bounding_box, embedded.width_px, embedded.height_px);
+        let judged: Vec<_> = embedded.faces.iter().map(|face| refusals(face, size(face), filter)).collect();
+        let mut best: Vec<usize> = (0..judged.len()).filter(|index| judged[*index].is_empty()).collect();
+        // Stable: faces of one grade stay largest first.
+        best.sort_by_key(|index| Reverse(grade(&embedded.faces[*index], size(&embedded.faces[*index]))));
+        let wanted = if request.faces_max == 0 { best.len() } else { request.faces_max as usize };
+        best.truncate(wanted);
+        let mut chosen = Self { faces: Vec::new(), left_out: Vec::new() };
+        for (index, (face, reasons)) in embedded.faces.into_iter().zip(judged).enumerate() {
+            match reasons.is_empty() {
+                true if best.contains(&index) => chosen.faces.push(face),
+                true => chosen.left_out.push((face, vec![Reason::ExceedsMaxFaces])),
+                false => chosen.left_out.push((face, reasons)),
+            }
         }
-        let wanted = if faces_max == 0 { faces.len() } else { faces.len().min(faces_max as usize) };
-        let unindexed = faces.split_off(wanted);
-        Some(Self { faces, unindexed })
+        chosen
+    }
+
+    fn unindexed(&self) -> Vec<v1::UnindexedFace> {
+        let unindexed = |(face, reasons): &(DetectedFace, Vec<Reason>)| v1::UnindexedFace {
+            reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
+            detected: Some(detected_to_proto(face, false)),
+        };
+        self.left_out.iter().map(unindexed).collect()
     }
 }
 
@@ -335,12 +367,8 @@ fn response(done: &Done, chosen: &Chosen, now: UnixMillis) -> v1::IndexFacesResp
             detected: Some(detected_to_proto(detected, false)),
         })
     };
-    let unindexed = |face: &DetectedFace| v1::UnindexedFace {
-        reasons: vec!["EXCEEDS_MAX_FACES".to_owned()],
-        detected: Some(detected_to_proto(face, false)),
-    };
     v1::IndexFacesResponse {
         faces: done.faces.iter().enumerate().filter_map(indexed).collect(),
-        unindexed: chosen.unindexed.iter().map(unindexed).collect(),
+        unindexed: chosen.unindexed(),
     }
 }
