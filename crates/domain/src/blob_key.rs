@@ -4,9 +4,11 @@
 use std::fmt;
 
 use crate::ids::{
-    AccessKeyId, CollectionName, CollectionUid, ImageId, InvalidId, Nonce, Part, TenantId, TenantName,
+    AccessKeyId, BucketName, CollectionName, CollectionUid, ImageId, InvalidId, Nonce, Part, TenantId,
+    TenantName,
 };
 use crate::record::PhotoKey;
+use crate::user::{TokenKey, UserKey};
 
 /// The key of one object: printable ASCII without `..`, at most 1,024 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,10 +64,28 @@ impl BlobKey {
         Self(format!("tenants/{tenant}/catalog/collections/{}", name_hash(name.as_str())))
     }
 
+    /// A tenant's bucket, by the hash of its name.
+    #[must_use]
+    pub fn bucket(tenant: TenantId, name: &BucketName) -> Self {
+        Self(format!("tenants/{tenant}/catalog/buckets/{}", name_hash(name.as_str())))
+    }
+
     /// What is known of a collection by its uid, dead ones too.
     #[must_use]
     pub fn collection_uid(tenant: TenantId, uid: CollectionUid) -> Self {
         Self(format!("tenants/{tenant}/catalog/uids/{uid}"))
+    }
+
+    /// A user of a collection.
+    #[must_use]
+    pub fn user(part: &Part, user: UserKey) -> Self {
+        Self(in_part(part, format_args!("users/{user}")))
+    }
+
+    /// A client's token, by the day on which it was first seen.
+    #[must_use]
+    pub fn client_token(part: &Part, day: &str, token: TokenKey) -> Self {
+        Self(in_part(part, format_args!("tokens/{day}/{token}")))
     }
 
     /// A batch of audit records: what one partition of the audit topic held from `first_offset` on.
@@ -116,6 +136,18 @@ impl BlobPrefix {
         Self(in_part(part, format_args!("photos/")))
     }
 
+    /// A collection's users, deleted ones too, in the order of their keys.
+    #[must_use]
+    pub fn users(part: &Part) -> Self {
+        Self(in_part(part, format_args!("users/")))
+    }
+
+    /// A collection's client tokens, oldest day first.
+    #[must_use]
+    pub fn client_tokens(part: &Part) -> Self {
+        Self(in_part(part, format_args!("tokens/")))
+    }
+
     /// All that lies under a collection's uid.
     #[must_use]
     pub fn collection_contents(part: &Part) -> Self {
@@ -150,6 +182,12 @@ impl BlobPrefix {
     #[must_use]
     pub fn collection_uids(tenant: TenantId) -> Self {
         Self(format!("tenants/{tenant}/catalog/uids/"))
+    }
+
+    /// A tenant's buckets.
+    #[must_use]
+    pub fn buckets(tenant: TenantId) -> Self {
+        Self(format!("tenants/{tenant}/catalog/buckets/"))
     }
 
     /// All that is of a tenant but its entry in the catalog and its keys.

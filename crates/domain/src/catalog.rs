@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
-use crate::ids::{AccessKeyId, CollectionName, CollectionUid, Nonce, Part, Placement, TenantId, TenantName};
+use crate::ids::{
+    AccessKeyId, BucketName, CollectionName, CollectionUid, InvalidId, Nonce, Part, Placement, TenantId,
+    TenantName,
+};
 use crate::point::Gallery;
+use crate::retention::{Horizon, Retention};
 use crate::time::UnixMillis;
 
 /// An organisation.
@@ -93,6 +98,8 @@ pub struct Collection {
     pub deleted_at: Option<UnixMillis>,
     /// What its tenant has tagged it with.
     pub tags: BTreeMap<String, String>,
+    /// How long its faces and photos are kept.
+    pub retention: Retention,
     /// Marks the write that made this state.
     pub nonce: Nonce,
 }
@@ -108,6 +115,12 @@ impl Collection {
     #[must_use]
     pub fn gallery(&self) -> Gallery {
         Gallery { part: self.part(), placement: self.placement.clone() }
+    }
+
+    /// Which of its faces can match at `now`.
+    #[must_use]
+    pub fn horizon(&self, now: UnixMillis) -> Horizon {
+        self.retention.horizon(now)
     }
 }
 
@@ -144,4 +157,72 @@ pub struct FaceModel {
     pub placement: Placement,
     /// Its number, from 1.
     pub number: u32,
+}
+
+/// A bucket's name as a tenant says it, and what an administrator lets it stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Whose name it is.
+    pub tenant: TenantId,
+    /// The name.
+    pub name: BucketName,
+    /// Where its objects lie.
+    pub prefix: ImportPrefix,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Marks the write that made this state.
+    pub nonce: Nonce,
+}
+
+/// A folder under the place that photos are imported from: names of `[a-zA-Z0-9_.\-]` that do not begin with a dot, with `/`
+/// between them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ImportPrefix(String);
+
+impl ImportPrefix {
+    /// Its text, without a slash at either end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ImportPrefix {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let plain = |name: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+            !name.is_empty() && !name.starts_with('.') && name.bytes().all(allowed)
+        };
+        if text.len() > 1024 || !text.split('/').all(plain) {
+            return Err(InvalidId::new(
+                "prefix",
+                "it must be names of letters, digits, `_`, `.`, `-` with `/` between",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ImportPrefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_stay_below_their_root() {
+        for (text, read) in [("acme", "acme"), ("acme/2026-01/", "acme/2026-01"), ("a.b/c_d", "a.b/c_d")] {
+            assert_eq!(text.parse::<ImportPrefix>().unwrap().as_str(), read);
+        }
+        for bad in ["", "/", "/etc", "a//b", "a/../b", ".ssh", "a/.", "a b", "a\\b", &"x".repeat(1025)] {
+            assert!(bad.parse::<ImportPrefix>().is_err(), "{bad:?}");
+        }
+    }
 }

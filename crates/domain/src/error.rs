@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::InvalidId;
+use crate::retention::InvalidRetention;
 
 /// One code for each thing a caller can do about a failure. One table (`runtime::errors`) takes it to gRPC and
 /// HTTP.
@@ -22,6 +23,8 @@ pub enum ErrorCode {
     AlreadyExists,
     /// Someone else changed it meanwhile: read and decide again.
     Conflict,
+    /// The client's token was used with other parameters: take a new one.
+    IdempotentParameterMismatch,
     /// The caller is not who it says, or does not say.
     Unauthenticated,
     /// The caller may not.
@@ -38,7 +41,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidParameter,
         Self::ImageTooLarge,
         Self::InvalidImageFormat,
@@ -46,6 +49,7 @@ impl ErrorCode {
         Self::NotFound,
         Self::AlreadyExists,
         Self::Conflict,
+        Self::IdempotentParameterMismatch,
         Self::Unauthenticated,
         Self::Denied,
         Self::QuotaExceeded,
@@ -71,6 +75,7 @@ impl ErrorCode {
             Self::NotFound => "NOT_FOUND",
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::Conflict => "CONFLICT",
+            Self::IdempotentParameterMismatch => "IDEMPOTENT_PARAMETER_MISMATCH",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Denied => "DENIED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
@@ -120,6 +125,12 @@ impl Failure {
 
 impl From<InvalidId> for Failure {
     fn from(error: InvalidId) -> Self {
+        Self::new(ErrorCode::InvalidParameter, error.to_string())
+    }
+}
+
+impl From<InvalidRetention> for Failure {
+    fn from(error: InvalidRetention) -> Self {
         Self::new(ErrorCode::InvalidParameter, error.to_string())
     }
 }

@@ -92,6 +92,8 @@ pub enum AuditedAction {
         /// Where only the photo went: its image.
         photo_of: Option<ImageId>,
     },
+    /// A search for users, with all that its answer named (I8).
+    UserSearch(UserSearch),
 }
 
 /// What was done to a user.
@@ -105,6 +107,43 @@ pub enum UserChange {
     Associated,
     /// Faces were taken from it.
     Disassociated,
+}
+
+/// A search for users.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserSearch {
+    /// What was searched for.
+    pub probe: UserProbe,
+    /// Candidates had at least this cosine.
+    pub threshold_cosine: f32,
+    /// Users at most.
+    pub users_max: u32,
+    /// Faces that were searched then: those of the collection that have a user.
+    pub gallery_faces: u64,
+    /// The answer's users.
+    pub candidates: Vec<UserCandidate>,
+}
+
+/// What a search for users was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserProbe {
+    /// A stored face.
+    Face(FaceId),
+    /// Every face of a user.
+    User(UserId),
+    /// A photo, by its BLAKE3 digest.
+    Photo([u8; 32]),
+}
+
+/// A user that an answer named.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserCandidate {
+    /// Its id.
+    pub user: UserId,
+    /// Its face that scored best.
+    pub face: FaceId,
+    /// That face's cosine.
+    pub cosine: f32,
 }
 
 /// What a search was for.

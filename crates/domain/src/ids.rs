@@ -67,6 +67,11 @@ text_id!(
     CollectionName, "collection id", 255, is_name_char
 );
 text_id!(
+    /// A bucket's name as a tenant says it: 1 to 255 of `[a-zA-Z0-9_.\-]` (Amazon Rekognition API, S3Bucket: at least 3, which its
+    /// constraint checks).
+    BucketName, "bucket name", 255, is_name_char
+);
+text_id!(
     /// A tenant's name, unique in the service, for operators: 1 to 255 of `[a-zA-Z0-9_.\-]`.
     TenantName, "tenant name", 255, is_name_char
 );

@@ -10,15 +10,19 @@ pub mod codec;
 pub mod error;
 pub mod event;
 pub mod face;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod geometry;
 pub mod ids;
 pub mod limits;
 pub mod point;
 pub mod quality;
 pub mod record;
+pub mod retention;
 pub mod score;
 pub mod template;
 pub mod time;
+pub mod user;
 
 pub use error::{ErrorCode, Failure};
 pub use ids::{

@@ -1,4 +1,4 @@
-//! What the roles ask of the outside: five traits, each with one public conformance suite that every adapter
+//! What the roles ask of the outside: six traits, each with one public conformance suite that every adapter
 //! passes, and faulty wrappers for the tests of the roles.
 //!
 //! A role takes `Arc<dyn Port>` and never names a backend. Every port is object-safe, has few methods, and its
@@ -14,6 +14,7 @@ pub mod face_encoder;
 pub mod face_index;
 pub mod faulty;
 pub mod memory;
+pub mod photo_source;
 pub mod random;
 
 pub use blob_store::{Blob, BlobEntry, BlobStore, Etag, PutCondition};
@@ -22,4 +23,5 @@ pub use error::{PortError, PortErrorKind, PortResult};
 pub use event_log::{Committed, EventLog, LogRecord, Position, Subscription, Topic, TopicState};
 pub use face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
 pub use face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf};
+pub use photo_source::{Found, PhotoSource, SourceObject};
 pub use random::{Random, SeededRandom, SystemRandom};

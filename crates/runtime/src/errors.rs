@@ -17,7 +17,8 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
         ErrorCode::InvalidParameter
         | ErrorCode::ImageTooLarge
         | ErrorCode::InvalidImageFormat
-        | ErrorCode::InvalidPageToken => Code::InvalidArgument,
+        | ErrorCode::InvalidPageToken
+        | ErrorCode::IdempotentParameterMismatch => Code::InvalidArgument,
         ErrorCode::NotFound => Code::NotFound,
         ErrorCode::AlreadyExists => Code::AlreadyExists,
         ErrorCode::Conflict => Code::Aborted,

@@ -1,6 +1,7 @@
 //! Reading what one role asks of another.
 
-use vidimus_domain::{CollectionName, ErrorCode, FaceId, Failure, Part};
+use vidimus_domain::user::User;
+use vidimus_domain::{CollectionName, ErrorCode, FaceId, Failure, Part, UserId};
 use vidimus_proto::internal::v1;
 
 /// A collection as a request names it.
@@ -35,6 +36,18 @@ pub fn face_ids(ids: &[Vec<u8>]) -> Result<Vec<FaceId>, Failure> {
 #[must_use]
 pub fn no_such_collection(name: &CollectionName) -> Failure {
     Failure::new(ErrorCode::NotFound, format!("The collection id: {name} does not exist"))
+}
+
+/// What is answered where a user does not exist.
+#[must_use]
+pub fn no_such_user(user: &UserId) -> Failure {
+    Failure::new(ErrorCode::NotFound, format!("The user id: {user} does not exist"))
+}
+
+/// What is told of a user: whether it has faces.
+#[must_use]
+pub fn user_status(user: &User) -> v1::UserStatus {
+    if user.faces.is_empty() { v1::UserStatus::Created } else { v1::UserStatus::Active }
 }
 
 /// What an answer shows of a face.

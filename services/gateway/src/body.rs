@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use crate::admission::{Admission, Permit};
+use crate::admission::{Permit, TenantAdmission};
 use crate::config::{BODY_BYTES_MAX, DRAINED_BYTES_MAX};
 use crate::error::{ApiError, ErrorType};
 
@@ -25,7 +25,7 @@ pub(crate) struct HeldBody {
 /// where it breaks off.
 pub(crate) async fn read(
     mut body: Body,
-    admission: &Admission,
+    admission: &TenantAdmission,
     timeout: Duration,
 ) -> Result<HeldBody, ApiError> {
     let reading = tokio::time::timeout(timeout, collect(&mut body, admission)).await;
@@ -51,7 +51,7 @@ pub(crate) async fn drain(mut body: Body, timeout: Duration) {
     let _ = tokio::time::timeout(timeout, reading).await;
 }
 
-async fn collect(body: &mut Body, admission: &Admission) -> Result<HeldBody, ApiError> {
+async fn collect(body: &mut Body, admission: &TenantAdmission) -> Result<HeldBody, ApiError> {
     let mut room = admission.bytes(0)?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -77,10 +77,20 @@ fn too_large() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use futures::stream;
+    use vidimus_domain::{TenantId, UnixMillis};
+    use vidimus_ports::ManualClock;
 
     use super::*;
-    use crate::config::GatewayConfig;
+    use crate::admission::Admission;
+    use crate::config::{GatewayConfig, TenantLimits};
+
+    fn admission(config: &GatewayConfig) -> Arc<TenantAdmission> {
+        let clock = Arc::new(ManualClock::new(UnixMillis::new(0)));
+        Admission::new(config, clock).tenant(TenantId::from_random([1; 16]))
+    }
 
     const SOON: Duration = Duration::from_millis(50);
 
@@ -89,14 +99,16 @@ mod tests {
         Body::from_stream(stream::iter((0..count).map(piece)))
     }
 
-    async fn refusal(body: Body, admission: &Admission) -> ErrorType {
+    async fn refusal(body: Body, admission: &TenantAdmission) -> ErrorType {
         read(body, admission, SOON).await.unwrap_err().error_type
     }
 
     #[tokio::test]
     async fn bodies_are_read_within_their_limits() {
-        let config = GatewayConfig { bytes_in_flight_max: BODY_BYTES_MAX + 10, ..GatewayConfig::default() };
-        let admission = Admission::new(&config);
+        let room = BODY_BYTES_MAX + 10;
+        let tenant_limits = TenantLimits { bytes_in_flight_max: room, ..TenantLimits::default() };
+        let config = GatewayConfig { bytes_in_flight_max: room, tenant_limits, ..GatewayConfig::default() };
+        let admission = admission(&config);
         let held = read(pieces(3, 1_000), &admission, SOON).await.unwrap();
         assert_eq!(held.bytes.len(), 3_000);
         assert_eq!(refusal(Body::from(vec![0; BODY_BYTES_MAX]), &admission).await, ErrorType::Throttling);
@@ -109,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn slow_and_broken_bodies_are_refused() {
-        let admission = Admission::new(&GatewayConfig::default());
+        let admission = admission(&GatewayConfig::default());
         let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         assert_eq!(refusal(never, &admission).await, ErrorType::RequestTimeout);
         let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]));

@@ -1,5 +1,7 @@
 //! The gateway's limits.
 
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,46 @@ pub struct GatewayConfig {
     /// How long a request may wait for the other roles.
     #[serde(with = "humantime_serde")]
     pub call_timeout: Duration,
+    /// What each tenant may take of this gateway.
+    pub tenant_limits: TenantLimits,
+    /// TLS for tenants; without it they speak in plaintext.
+    pub tls: Option<Tls>,
+}
+
+/// What one tenant may take of one gateway process. What passes it is refused with a hint when to try again.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantLimits {
+    /// Searches a second, by face, photo or user.
+    pub searches_per_second: NonZeroU32,
+    /// Photos that are enrolled a second.
+    pub enrolments_per_second: NonZeroU32,
+    /// Requests that run at once.
+    pub requests_in_flight_max: usize,
+    /// Bytes of bodies that are held at once.
+    pub bytes_in_flight_max: usize,
+}
+
+/// A certificate with its key, both as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        // Half of the gateway's own room: a flood of one tenant leaves the other half.
+        Self {
+            searches_per_second: NonZeroU32::MIN.saturating_add(999),
+            enrolments_per_second: NonZeroU32::MIN.saturating_add(199),
+            requests_in_flight_max: 128,
+            bytes_in_flight_max: 128 * 1024 * 1024,
+        }
+    }
 }
 
 /// Largest body: a photo of the largest size in base64, and room for the rest of the request.
@@ -43,6 +85,8 @@ impl Default for GatewayConfig {
             body_read_timeout: Duration::from_secs(30),
             head_read_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(60),
+            tenant_limits: TenantLimits::default(),
+            tls: None,
         }
     }
 }
@@ -59,6 +103,12 @@ impl GatewayConfig {
         if self.bytes_in_flight_max < BODY_BYTES_MAX || self.bytes_in_flight_max > u32::MAX as usize {
             let least = format!("one body ({BODY_BYTES_MAX})");
             return Err(format!("bytes_in_flight_max must be at least {least} and at most {}", u32::MAX));
+        }
+        if self.tenant_limits.requests_in_flight_max == 0
+            || self.tenant_limits.bytes_in_flight_max < BODY_BYTES_MAX
+        {
+            let least = format!("tenant_limits.bytes_in_flight_max at least one body ({BODY_BYTES_MAX})");
+            return Err(format!("tenant_limits.requests_in_flight_max must be at least 1, {least}"));
         }
         let waits = [self.body_read_timeout, self.head_read_timeout, self.call_timeout];
         if waits.contains(&Duration::ZERO) {

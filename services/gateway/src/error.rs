@@ -14,6 +14,10 @@ pub enum ErrorType {
     AccessDenied,
     /// Changed by someone else meanwhile.
     Conflict,
+    /// The caller's deadline has passed.
+    DeadlineExceeded,
+    /// A client's token was used for another request.
+    IdempotentParameterMismatch,
     /// The photo is too large.
     ImageTooLarge,
     /// The `Authorization` header is malformed.
@@ -32,6 +36,8 @@ pub enum ErrorType {
     InvalidSignature,
     /// The request is not signed.
     MissingAuthenticationToken,
+    /// The tenant's rate of such requests is used up.
+    ProvisionedThroughputExceeded,
     /// The body is larger than any request is.
     RequestEntityTooLarge,
     /// The body came too slowly.
@@ -64,6 +70,8 @@ impl ErrorType {
         match self {
             Self::AccessDenied => ("AccessDeniedException", BAD),
             Self::Conflict => ("ConflictException", BAD),
+            Self::DeadlineExceeded => ("ThrottlingException", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::IdempotentParameterMismatch => ("IdempotentParameterMismatchException", BAD),
             Self::ImageTooLarge => ("ImageTooLargeException", BAD),
             Self::IncompleteSignature => ("IncompleteSignatureException", BAD),
             Self::InternalServerError => ("InternalServerError", StatusCode::INTERNAL_SERVER_ERROR),
@@ -73,6 +81,7 @@ impl ErrorType {
             Self::InvalidS3Object => ("InvalidS3ObjectException", BAD),
             Self::InvalidSignature => ("InvalidSignatureException", BAD),
             Self::MissingAuthenticationToken => ("MissingAuthenticationTokenException", BAD),
+            Self::ProvisionedThroughputExceeded => ("ProvisionedThroughputExceededException", BAD),
             Self::RequestEntityTooLarge => ("RequestEntityTooLargeException", StatusCode::PAYLOAD_TOO_LARGE),
             Self::RequestTimeout => ("RequestTimeoutException", StatusCode::REQUEST_TIMEOUT),
             Self::ResourceAlreadyExists => ("ResourceAlreadyExistsException", BAD),
@@ -97,6 +106,7 @@ impl From<ErrorCode> for ErrorType {
             ErrorCode::NotFound => Self::ResourceNotFound,
             ErrorCode::AlreadyExists => Self::ResourceAlreadyExists,
             ErrorCode::Conflict => Self::Conflict,
+            ErrorCode::IdempotentParameterMismatch => Self::IdempotentParameterMismatch,
             ErrorCode::Unauthenticated => Self::UnrecognizedClient,
             ErrorCode::Denied => Self::AccessDenied,
             ErrorCode::QuotaExceeded => Self::ServiceQuotaExceeded,
@@ -117,12 +127,14 @@ pub struct ApiError {
     pub message: String,
     /// When to try again, where that may help.
     pub retry_after: Option<Duration>,
+    /// Members that break a constraint, each with the constraint.
+    pub fields: Vec<(String, String)>,
 }
 
 impl ApiError {
     /// An error without a retry hint.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into(), retry_after: None }
+        Self { error_type, message: message.into(), retry_after: None, fields: Vec::new() }
     }
 
     /// A defect; what it was is in the log only.
@@ -136,6 +148,14 @@ impl ApiError {
     pub fn throttled(retry_after: Duration) -> Self {
         let message = "Slow down; sudden increase in rate of requests.";
         Self { retry_after: Some(retry_after), ..Self::new(ErrorType::Throttling, message) }
+    }
+
+    /// The tenant's rate is used up.
+    #[must_use]
+    pub fn rate_exceeded(retry_after: Duration) -> Self {
+        let message = "Provisioned Rate exceeded.";
+        let error = Self::new(ErrorType::ProvisionedThroughputExceeded, message);
+        Self { retry_after: Some(retry_after), ..error }
     }
 
     /// A photo of more bytes than are taken.
@@ -152,7 +172,7 @@ impl From<Failure> for ApiError {
         if error_type == ErrorType::InternalServerError {
             return Self { retry_after: failure.retry_after, ..Self::internal() };
         }
-        Self { error_type, message: failure.message, retry_after: failure.retry_after }
+        Self { retry_after: failure.retry_after, ..Self::new(error_type, failure.message) }
     }
 }
 
@@ -160,7 +180,9 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::WrongType(message) => Self::new(ErrorType::Serialization, message),
-            Refusal::Constraints(message) => Self::new(ErrorType::InvalidParameter, message),
+            Refusal::Constraints(broken) => {
+                Self { fields: broken.fields, ..Self::new(ErrorType::InvalidParameter, broken.message) }
+            }
             Refusal::ImageTooLarge => Self::image_too_large(),
         }
     }
@@ -180,6 +202,7 @@ mod tests {
             ErrorCode::NotFound => ("ResourceNotFoundException", 400),
             ErrorCode::AlreadyExists => ("ResourceAlreadyExistsException", 400),
             ErrorCode::Conflict => ("ConflictException", 400),
+            ErrorCode::IdempotentParameterMismatch => ("IdempotentParameterMismatchException", 400),
             ErrorCode::Unauthenticated => ("UnrecognizedClientException", 400),
             ErrorCode::Denied => ("AccessDeniedException", 400),
             ErrorCode::QuotaExceeded => ("ServiceQuotaExceededException", 400),

@@ -17,13 +17,15 @@ use vidimus_domain::RequestId;
 use vidimus_domain::catalog::Secret;
 use vidimus_runtime::catalog::Access;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, TenantAdmission};
 use crate::body::{self, HeldBody};
 use crate::config::GatewayConfig;
 use crate::error::{ApiError, ErrorType};
+use crate::grpc;
 use crate::metrics::Metrics;
 use crate::offload::offload;
 use crate::operation::{self, Answer, Row};
+use crate::options::Options;
 use crate::response::response;
 use crate::services::{Context, GatewayDeps, Services};
 use crate::sigv4::{SignedRequest, UnsignedRequest, unrecognized_client};
@@ -37,21 +39,29 @@ pub struct Gateway {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: GatewayConfig,
-    services: Services,
-    admission: Admission,
-    metrics: Metrics,
+/// What a gateway is made of.
+pub(crate) struct Inner {
+    pub(crate) config: GatewayConfig,
+    pub(crate) services: Services,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
 }
 
 /// What is known of a request for its line in the log.
-struct Note {
-    request_id: String,
-    operation: &'static str,
+pub(crate) struct Note {
+    pub(crate) request_id: String,
+    pub(crate) operation: &'static str,
     /// Whose request it is, once that is verified.
-    tenant: Option<Arc<Access>>,
-    body_bytes: usize,
+    pub(crate) tenant: Option<Arc<Access>>,
+    pub(crate) body_bytes: usize,
     began: Instant,
+}
+
+/// A request whose head was not refused.
+struct Admitted {
+    unsigned: UnsignedRequest,
+    access: Arc<Access>,
+    admission: Arc<TenantAdmission>,
 }
 
 impl Gateway {
@@ -59,7 +69,7 @@ impl Gateway {
     #[must_use]
     pub fn new(config: GatewayConfig, deps: GatewayDeps, registry: &mut Registry) -> Self {
         let inner = Inner {
-            admission: Admission::new(&config),
+            admission: Admission::new(&config, Arc::clone(&deps.clock)),
             services: Services::new(deps),
             metrics: Metrics::new(registry),
             config,
@@ -67,9 +77,14 @@ impl Gateway {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Answers every path: `POST /` is the API, all else an error in the API's own form.
+    /// Answers every path: `POST /` is AWS-JSON, a gRPC service's path its method, all else an error in the API's own form.
     pub fn router(&self) -> Router {
-        Router::new().fallback(answer).with_state(self.clone())
+        grpc::routes(&self.inner).fallback(answer).with_state(self.clone())
+    }
+
+    /// What it is made of.
+    pub(crate) fn into_inner(self) -> Arc<Inner> {
+        self.inner
     }
 
     /// Its limits.
@@ -83,43 +98,49 @@ impl Gateway {
 async fn answer(State(gateway): State<Gateway>, request: Request) -> Response {
     let inner = gateway.inner;
     let _in_flight = inner.metrics.began();
-    let mut note = Note {
-        request_id: uuid::Builder::from_random_bytes(inner.services.deps.random.bytes16())
-            .into_uuid()
-            .to_string(),
-        operation: NO_OPERATION,
-        tenant: None,
-        body_bytes: 0,
-        began: Instant::now(),
-    };
+    let mut note = inner.begin(NO_OPERATION);
     let outcome = AssertUnwindSafe(inner.process(request, &mut note)).catch_unwind().await;
     let result = outcome.unwrap_or_else(|_| {
         tracing::error!(request_id = note.request_id, operation = note.operation, "a handler panicked");
         Err(ApiError::internal())
     });
-    inner.note(&note, result.as_ref().err());
+    inner.note(&note, result.as_ref().map_or_else(|error| error.error_type.on_the_wire(), |_| SUCCEEDED));
     response(&note.request_id, result)
 }
 
+/// The outcome of what succeeded.
+pub(crate) const SUCCEEDED: (&str, StatusCode) = ("ok", StatusCode::OK);
+
 impl Inner {
+    /// What is known of a request that came now.
+    pub(crate) fn begin(&self, operation: &'static str) -> Note {
+        let id = uuid::Builder::from_random_bytes(self.services.deps.random.bytes16()).into_uuid();
+        let request_id = id.to_string();
+        Note { request_id, operation, tenant: None, body_bytes: 0, began: Instant::now() }
+    }
+
     async fn process(&self, request: Request, note: &mut Note) -> Result<Answer, ApiError> {
         let (head, body) = request.into_parts();
         let target =
             head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let row = operation::find(target);
         note.operation = row.map_or(NO_OPERATION, |row| row.name);
-        let (unsigned, access, body) = self.read(&head, body, row).await?;
+        let (admitted, body) = self.read(&head, body, row).await?;
         note.body_bytes = body.bytes.len();
         self.metrics.body_read(body.bytes.len());
-        let _permit = self.admission.request()?;
+        let Admitted { unsigned, access, admission } = admitted;
+        let _permit = admission.request()?;
         let signed = verify(unsigned, access.key.secret.clone(), body.bytes.clone()).await?;
         note.tenant = Some(Arc::clone(&access));
         let row = row.ok_or_else(|| operation::unknown(target))?;
+        admission.operation(row.kind)?;
         let context = Context {
             request_id: note.request_id.clone(),
             access,
             region: signed.region,
             retry_id: retry_id(&head),
+            options: Options::read(&head.headers)?,
+            admission,
         };
         let HeldBody { bytes, room: _room } = body;
         let answering = row.answer(&self.services, &context, bytes);
@@ -132,9 +153,9 @@ impl Inner {
         head: &Parts,
         body: Body,
         row: Option<&Row>,
-    ) -> Result<(UnsignedRequest, Arc<Access>, HeldBody), ApiError> {
+    ) -> Result<(Admitted, HeldBody), ApiError> {
         let timeout = self.config.body_read_timeout;
-        let (unsigned, access) = match self.admit(head).await {
+        let admitted = match self.admit(head).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 body::drain(body, timeout).await;
@@ -142,31 +163,31 @@ impl Inner {
             }
         };
         let held =
-            body::read(body, &self.admission, timeout).await.map_err(|error| match error.error_type {
+            body::read(body, &admitted.admission, timeout).await.map_err(|error| match error.error_type {
                 ErrorType::RequestEntityTooLarge if row.is_some_and(Row::takes_photo) => {
                     ApiError::image_too_large()
                 }
                 _ => error,
             })?;
-        Ok((unsigned, access, held))
+        Ok((admitted, held))
     }
 
     /// What the head alone decides: the path, the form of the signature, and whether there is such a key.
-    async fn admit(&self, head: &Parts) -> Result<(UnsignedRequest, Arc<Access>), ApiError> {
+    async fn admit(&self, head: &Parts) -> Result<Admitted, ApiError> {
         if head.uri.path() != "/" || head.method != Method::POST {
             return Err(ApiError::new(ErrorType::UnknownOperation, "Requests are POST /."));
         }
         let deps = &self.services.deps;
         let unsigned = UnsignedRequest::read(head, deps.clock.now())?;
         let access = deps.catalog.access_key(unsigned.access_key_id()).await?;
-        let enabled = access.filter(|access| access.is_enabled());
-        Ok((unsigned, enabled.ok_or_else(unrecognized_client)?))
+        let access = access.filter(|access| access.is_enabled()).ok_or_else(unrecognized_client)?;
+        let admission = self.admission.tenant(access.tenant.id);
+        Ok(Admitted { unsigned, access, admission })
     }
 
     /// Counts a request and writes its line in the log.
-    fn note(&self, note: &Note, error: Option<&ApiError>) {
+    pub(crate) fn note(&self, note: &Note, (outcome, status): (&'static str, StatusCode)) {
         let took = note.began.elapsed();
-        let (outcome, status) = error.map_or(("ok", StatusCode::OK), |error| error.error_type.on_the_wire());
         self.metrics.answered(note.operation, outcome, took);
         let tenant = note.tenant.as_ref().map(|access| access.tenant.id.to_string());
         tracing::info!(
@@ -187,13 +208,13 @@ async fn verify(unsigned: UnsignedRequest, secret: Secret, body: Bytes) -> Resul
 }
 
 /// What the client's SDK keeps across its retries. It only ever makes two requests one, so it need not be signed.
-fn retry_id(head: &Parts) -> String {
+pub(crate) fn retry_id(head: &Parts) -> String {
     let sent = head.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
     let valid = sent.and_then(|text| text.parse::<RequestId>().ok());
     valid.map(|id| id.to_string()).unwrap_or_default()
 }
 
-fn too_late() -> ApiError {
+pub(crate) fn too_late() -> ApiError {
     let error = ApiError::new(ErrorType::ServiceUnavailable, "Service Unavailable: it took too long.");
     ApiError { retry_after: Some(Duration::from_secs(1)), ..error }
 }

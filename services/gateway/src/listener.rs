@@ -1,6 +1,7 @@
 //! Serving a router over TCP within limits that axum's own server does not have: connections, heads, slow clients.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,23 +10,43 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequest;
 
 use crate::config::{GatewayConfig, HEAD_BYTES_MAX};
+use crate::tls;
 
 /// How long to wait after a connection could not be accepted, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is at the other end of a connection, as requests carry it among their extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether the connection is TLS.
+    pub is_encrypted: bool,
+}
+
+impl Peer {
+    /// Whether nobody between the two ends reads along.
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_encrypted || self.address.ip().to_canonical().is_loopback()
+    }
+}
 
 /// Serves `router` on `listener`, HTTP/1.1 and HTTP/2, until `shutdown`; then takes no more connections and returns when
 /// those that are open have answered what they were asked. How long to wait for that is the caller's to decide.
 ///
 /// # Errors
-/// Where the limits are impossible.
+/// Where the limits are impossible, or certificate and key cannot be used.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -34,32 +55,26 @@ pub async fn serve(
 ) -> io::Result<()> {
     config.check().map_err(io::Error::other)?;
     let room = Arc::new(Semaphore::new(config.connections_max));
-    let builder = builder(config);
     let graceful = GracefulShutdown::new();
+    let door = Door {
+        router,
+        builder: builder(config),
+        tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
+        head_read_timeout: config.head_read_timeout,
+    };
     loop {
         let accepting = async {
             // The semaphore is never closed.
             let permit = Arc::clone(&room).acquire_owned().await.ok();
             (accept(&listener).await, permit)
         };
-        let (stream, permit) = tokio::select! {
+        let ((stream, address), permit) = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = accepting => accepted,
         };
-        let first_request = Arc::new(Notify::new());
-        let service = service(router.clone(), Arc::clone(&first_request));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        let silence = silence(first_request, config.head_read_timeout);
+        let (door, watcher) = (door.clone(), graceful.watcher());
         tokio::spawn(async move {
-            tokio::select! {
-                result = connection => {
-                    if let Err(error) = result {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                }
-                () = silence => tracing::debug!("connection without a request ended"),
-            }
+            door.serve(stream, address, watcher).await;
             drop(permit);
         });
     }
@@ -68,15 +83,60 @@ pub async fn serve(
     Ok(())
 }
 
+/// What every connection is served with.
+#[derive(Clone)]
+struct Door {
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    head_read_timeout: Duration,
+}
+
+impl Door {
+    /// Serves one connection to its end.
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
+        let Some(stream) = self.handshake(stream).await else { return };
+        let peer = Peer { address, is_encrypted: self.tls.is_some() };
+        let first_request = Arc::new(Notify::new());
+        let service = service(self.router.clone(), peer, Arc::clone(&first_request));
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            result = watcher.watch(connection) => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "connection ended");
+                }
+            }
+            () = silence(first_request, self.head_read_timeout) => {
+                tracing::debug!("connection without a request ended");
+            }
+        }
+    }
+
+    /// The stream that HTTP is spoken on; none where TLS was not agreed on in time.
+    async fn handshake(&self, stream: TcpStream) -> Option<Either<TcpStream, TlsStream<TcpStream>>> {
+        let Some(tls) = &self.tls else { return Some(Either::Left(stream)) };
+        match tokio::time::timeout(self.head_read_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Some(Either::Right(stream)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS was not agreed on");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
 type Service<F> = TowerToHyperService<MapRequest<Router, F>>;
 
-/// The router as a service that tells of the first request.
+/// The router as a service that says who asks, and tells of the first request.
 fn service(
     router: Router,
+    peer: Peer,
     first_request: Arc<Notify>,
 ) -> Service<impl FnMut(Request<Incoming>) -> Request<Incoming> + Clone> {
-    TowerToHyperService::new(MapRequest::new(router, move |request| {
+    TowerToHyperService::new(MapRequest::new(router, move |mut request: Request<Incoming>| {
         first_request.notify_one();
+        request.extensions_mut().insert(peer);
         request
     }))
 }
@@ -105,13 +165,13 @@ fn builder(config: &GatewayConfig) -> Builder<TokioExecutor> {
     builder
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Answers are small and complete: nothing is gained by waiting to fill a packet.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, address);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::{CollectionName, TenantId};
-use vidimus_ports::{Clock, Random};
+use vidimus_ports::{Clock, EventLog, PhotoSource, Random};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::ingestion_server::Ingestion;
 use vidimus_proto::internal::v1::query_server::Query;
+use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::catalog::{Access, Catalog};
 use vidimus_runtime::errors::failure_from_status;
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::requests::no_such_collection;
 
+use crate::admission::{Permit, TenantAdmission};
 use crate::error::ApiError;
+use crate::options::Options;
 use crate::token::{Listing, PageTokens};
 
 /// What the gateway stands on.
@@ -27,6 +31,10 @@ pub struct GatewayDeps {
     pub catalog: Arc<Catalog>,
     /// The face model of new collections.
     pub face_models: Arc<FaceModels>,
+    /// Takes audit records of what the gateway does by itself.
+    pub log: Arc<dyn EventLog>,
+    /// Photos that tenants name by bucket and object.
+    pub photos: Arc<dyn PhotoSource>,
     /// For signatures and tokens.
     pub clock: Arc<dyn Clock>,
     /// For request ids and tokens.
@@ -38,22 +46,33 @@ pub struct GatewayDeps {
 /// What handlers use.
 pub(crate) struct Services {
     pub(crate) deps: GatewayDeps,
+    pub(crate) audit: AuditLog,
     tokens: PageTokens,
 }
 
 /// Who asks, verified.
-#[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) request_id: String,
     pub(crate) access: Arc<Access>,
     pub(crate) region: String,
     /// What the client keeps across its own retries; empty: none.
     pub(crate) retry_id: String,
+    /// What it asks for in headers.
+    pub(crate) options: Options,
+    /// Its tenant's limits.
+    pub(crate) admission: Arc<TenantAdmission>,
+}
+
+/// A photo of a request, with the room that it takes where it did not come with the request.
+pub(crate) struct Photo {
+    pub(crate) bytes: Bytes,
+    pub(crate) _room: Option<Permit>,
 }
 
 impl Services {
     pub(crate) fn new(deps: GatewayDeps) -> Self {
-        Self { tokens: PageTokens::new(&deps.token_key), deps }
+        let audit = AuditLog::new(Arc::clone(&deps.log));
+        Self { tokens: PageTokens::new(&deps.token_key), audit, deps }
     }
 
     /// The caller's collection of that name.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::{Audit, AuditedAction};
-use vidimus_domain::record::{Erasure, Record, Write, erase};
+use vidimus_domain::record::{Erasure, Record, Write, erase, without_stale};
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, Failure, ImageId, Part, UserId};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
@@ -42,11 +43,11 @@ impl Ingestion {
     ) -> Result<v1::DeleteFacesResponse, Failure> {
         let named = named_collection(request.collection.as_ref())?;
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
-        live.ok_or_else(|| no_such_collection(&named.name))?;
+        let collection = live.ok_or_else(|| no_such_collection(&named.name))?;
         let faces = distinct(face_ids(&request.face_ids)?);
         let erasing = by_image(&faces)
             .into_iter()
-            .map(|(image, numbers)| self.erase_image(&named.part, image, numbers));
+            .map(|(image, numbers)| self.erase_image(&collection, image, numbers));
         let erased: Vec<Erased> =
             stream::iter(erasing).buffer_unordered(CONCURRENT_RECORDS).try_collect().await?;
         let fates = fates(&erased);
@@ -73,18 +74,22 @@ impl Ingestion {
     /// Erases faces of one record and says so on the log. A deletion that finds its effect there says it again (rule 3).
     async fn erase_image(
         &self,
-        part: &Part,
+        collection: &Collection,
         image: ImageId,
         numbers: Vec<FaceNumber>,
     ) -> Result<Erased, Failure> {
+        let part = &collection.part();
         for _ in 0..ATTEMPTS_MAX {
             let read = self.records.read(part, image).await.map_err(failure_from_port)?;
             let Some(before) = &read.record else {
                 let erasure = Erasure { unknown: numbers, ..Erasure::default() };
                 return Ok(Erased { image, record: None, erasure });
             };
-            let write = Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce() };
-            let mut erasure = erase(before, &numbers, write);
+            let now = self.deps.clock.now();
+            let cutoffs = collection.retention.cutoffs(now);
+            let write = Write { now, nonce: self.deps.random.nonce(), cutoffs };
+            let stale = self.stale_claims(collection, before, &numbers).await?;
+            let mut erasure = erase(&without_stale(before, &numbers, &stale), &numbers, write);
             let record = match erasure.record.take() {
                 None => before.clone(),
                 Some(record) => match self.records.write(&record, &read).await.map_err(failure_from_port)? {
@@ -136,13 +141,13 @@ fn decided(failure: Failure) -> Failure {
 }
 
 /// Each face once, where it was first named.
-fn distinct(faces: Vec<FaceId>) -> Vec<FaceId> {
+pub(crate) fn distinct(faces: Vec<FaceId>) -> Vec<FaceId> {
     let mut seen = HashSet::with_capacity(faces.len());
     faces.into_iter().filter(|face| seen.insert(*face)).collect()
 }
 
 /// The faces' numbers by image. An id without a number is no face's.
-fn by_image(faces: &[FaceId]) -> BTreeMap<ImageId, Vec<FaceNumber>> {
+pub(crate) fn by_image(faces: &[FaceId]) -> BTreeMap<ImageId, Vec<FaceNumber>> {
     let mut images = BTreeMap::<ImageId, Vec<FaceNumber>>::new();
     for face in faces {
         if let Some(number) = face.number() {

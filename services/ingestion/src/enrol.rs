@@ -1,6 +1,5 @@
 //! IndexFaces: photo → faces → record → change → projection → answer.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use vidimus_domain::event::{Audit, AuditedAction};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::ids::ImageSource;
 use vidimus_domain::point::ShownFace;
-use vidimus_domain::quality::{QualityFilter, Reason, SizePx, grade, refusals};
 use vidimus_domain::record::{
     Enrolled, Enrolment, Origin, PhotoKey, Record, Refusal, Write, enrol, is_fresh,
 };
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::time::READ_FRESH;
 use vidimus_domain::{ErrorCode, ExternalImageId, FaceNumber, Failure, ImageId, RequestId, UnixMillis};
 use vidimus_ports::PutCondition;
@@ -26,6 +25,7 @@ use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::requests::{NamedCollection, face_view, named_collection, no_such_collection};
 
 use crate::Ingestion;
+use crate::chosen::{Chosen, Embedded};
 
 /// How often a record is read and decided anew before a writer gives up.
 const ATTEMPTS_MAX: usize = 32;
@@ -37,10 +37,13 @@ const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
 /// One photo on its way in.
 struct Incoming {
     came_at: UnixMillis,
+    named: NamedCollection,
     origin: Origin,
     request: RequestId,
     photo: Bytes,
     faces: Vec<DetectedFace>,
+    /// From when on its new faces do not match.
+    expires_at: Option<UnixMillis>,
 }
 
 /// A photo that was put, and when: its record is written within an hour (rule 7).
@@ -63,6 +66,7 @@ impl Ingestion {
         let came_at = self.deps.clock.now();
         let named = named_collection(request.collection.as_ref())?;
         let collection = self.live_collection(&named).await?;
+        check_expiry(request.expires_at_ms.map(UnixMillis::new), came_at)?;
         self.backlog.check().await?;
         let embedded = self.embed(&collection, &request).await?;
         let chosen = Chosen::of(embedded, &request);
@@ -73,9 +77,9 @@ impl Ingestion {
         let done = self.write_record(&incoming).await?;
         self.say_changed(&done.record).await?;
         self.await_searchable(&done.record).await;
-        self.check_still_live(&named).await?;
+        let collection = self.check_still_live(&named).await?;
         self.audit_enrolment(&named, &request, &done).await?;
-        Ok(response(&done, &chosen, self.deps.clock.now()))
+        Ok(response(&done, &chosen, collection.horizon(self.deps.clock.now())))
     }
 
     async fn live_collection(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
@@ -84,9 +88,9 @@ impl Ingestion {
     }
 
     /// An enrolment into a collection that was deleted meanwhile is not acknowledged (rule 10).
-    async fn check_still_live(&self, named: &NamedCollection) -> Result<(), Failure> {
+    async fn check_still_live(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
         let live = self.deps.catalog.read_by_part(&named.part).await?;
-        live.map(|_| ()).ok_or_else(|| no_such_collection(&named.name))
+        live.ok_or_else(|| no_such_collection(&named.name))
     }
 
     async fn embed(
@@ -129,10 +133,12 @@ impl Ingestion {
         let request_id = self.request_id(&request.retry_id)?;
         Ok(Incoming {
             came_at: self.deps.clock.now(),
+            named: NamedCollection { part: collection.part(), name: collection.name.clone() },
             origin,
             request: request_id,
             photo: request.photo.clone(),
             faces,
+            expires_at: request.expires_at_ms.map(UnixMillis::new),
         })
     }
 
@@ -196,15 +202,19 @@ impl Ingestion {
             let faces = remembered.faces.clone();
             return Ok(read.record.clone().map(|record| Done { record, faces }));
         }
+        let collection = self.live_collection(&incoming.named).await?;
         // One time for all that is decided here: a face that is live for the choice of the photo is so for the transition.
-        let write = Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce() };
-        let photo = self.stored_photo(incoming, read, (write.now, stored)).await?;
+        let now = self.deps.clock.now();
+        let cutoffs = collection.retention.cutoffs(now);
+        let write = Write { now, nonce: self.deps.random.nonce(), cutoffs };
+        check_expiry(incoming.expires_at, now)?;
+        let photo = self.stored_photo(incoming, read, (write, stored)).await?;
         let photos_removed = self.remove_old_photos(read).await?;
         let enrolment = Enrolment {
             request: incoming.request.clone(),
             faces: incoming.faces.clone(),
             photo,
-            expires_at: None,
+            expires_at: incoming.expires_at,
             photos_removed,
         };
         let enrolled = enrol(&incoming.origin, read.record.as_ref(), enrolment, write).map_err(refused)?;
@@ -222,13 +232,13 @@ impl Ingestion {
         &self,
         incoming: &Incoming,
         read: &Read,
-        (now, stored): (UnixMillis, &mut Option<StoredPhoto>),
+        (write, stored): (Write, &mut Option<StoredPhoto>),
     ) -> Result<PhotoKey, Failure> {
-        let named = read.record.as_ref().and_then(|record| {
-            record.live_faces(now).next().is_some().then(|| record.photo.clone()).flatten()
-        });
-        if let Some(named) = named {
-            return Ok(named);
+        let now = write.now;
+        let enrolled =
+            read.record.as_ref().filter(|record| record.live_faces(write.horizon()).next().is_some());
+        if let Some(named) = enrolled.and_then(|record| record.photo_kept(write.cutoffs)) {
+            return Ok(named.clone());
         }
         if let Some(stored) = stored.as_ref().filter(|stored| is_fresh(stored.put_at, now)) {
             return Ok(stored.key.clone());
@@ -305,55 +315,18 @@ fn refused(refusal: Refusal) -> Failure {
     Failure::new(ErrorCode::QuotaExceeded, refusal.to_string())
 }
 
-/// What embedding found, largest first.
-struct Embedded {
-    faces: Vec<DetectedFace>,
-    width_px: u32,
-    height_px: u32,
-}
-
-/// The faces to enrol, largest first, and those that are left out, each with the reasons.
-struct Chosen {
-    faces: Vec<DetectedFace>,
-    left_out: Vec<(DetectedFace, Vec<Reason>)>,
-}
-
-impl Chosen {
-    /// Leaves out what the request's filter refuses, and then, where more faces are left than it wants, those of the lowest
-    /// grade, and of one grade the smallest.
-    fn of(embedded: Embedded, request: &v1::IndexFacesRequest) -> Self {
-        let filter = QualityFilter::from(request.quality_filter());
-        let size =
-            |face: &DetectedFace| SizePx::of(&face.bounding_box, embedded.width_px, embedded.height_px);
-        let judged: Vec<_> = embedded.faces.iter().map(|face| refusals(face, size(face), filter)).collect();
-        let mut best: Vec<usize> = (0..judged.len()).filter(|index| judged[*index].is_empty()).collect();
-        // Stable: faces of one grade stay largest first.
-        best.sort_by_key(|index| Reverse(grade(&embedded.faces[*index], size(&embedded.faces[*index]))));
-        let wanted = if request.faces_max == 0 { best.len() } else { request.faces_max as usize };
-        best.truncate(wanted);
-        let mut chosen = Self { faces: Vec::new(), left_out: Vec::new() };
-        for (index, (face, reasons)) in embedded.faces.into_iter().zip(judged).enumerate() {
-            match reasons.is_empty() {
-                true if best.contains(&index) => chosen.faces.push(face),
-                true => chosen.left_out.push((face, vec![Reason::ExceedsMaxFaces])),
-                false => chosen.left_out.push((face, reasons)),
-            }
-        }
-        chosen
+/// An expiry that a client asks for lies ahead.
+fn check_expiry(expires_at: Option<UnixMillis>, now: UnixMillis) -> Result<(), Failure> {
+    if expires_at.is_some_and(|expires_at| expires_at <= now) {
+        let message = "The faces' expiry must be in the future.";
+        return Err(Failure::new(ErrorCode::InvalidParameter, message));
     }
-
-    fn unindexed(&self) -> Vec<v1::UnindexedFace> {
-        let unindexed = |(face, reasons): &(DetectedFace, Vec<Reason>)| v1::UnindexedFace {
-            reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
-            detected: Some(detected_to_proto(face, false)),
-        };
-        self.left_out.iter().map(unindexed).collect()
-    }
+    Ok(())
 }
 
-fn response(done: &Done, chosen: &Chosen, now: UnixMillis) -> v1::IndexFacesResponse {
+fn response(done: &Done, chosen: &Chosen, horizon: Horizon) -> v1::IndexFacesResponse {
     let indexed = |(position, number): (usize, &FaceNumber)| {
-        let live = done.record.face(*number)?.live_at(now)?;
+        let live = done.record.face(*number)?.live_at(horizon)?;
         let shown = ShownFace {
             bounding_box: live.detected.bounding_box,
             confidence: live.detected.confidence,

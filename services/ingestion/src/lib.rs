@@ -1,9 +1,11 @@
-//! The ingestion role: writes records. It enrols photos and deletes faces; the record's compare-and-swap decides, the
+//! The ingestion role: writes records and users. It enrols photos, deletes faces and gathers them in users; the record's compare-and-swap decides, the
 //! log is told, and indexing is asked to project before the answer.
 
+mod chosen;
 mod delete;
 mod enrol;
 mod metrics;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +25,11 @@ use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::backlog::Backlog;
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::changes::Changes;
+use vidimus_runtime::client_tokens::ClientTokens;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status, status_from_failure};
+use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::records::Records;
+use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
 
@@ -65,6 +70,8 @@ pub struct IngestionDeps {
     pub indexing: Arc<dyn Indexing>,
     /// Collections.
     pub catalog: Arc<Catalog>,
+    /// What scores mean.
+    pub face_models: Arc<FaceModels>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Nonces and ids.
@@ -76,6 +83,8 @@ pub struct Ingestion {
     config: IngestionConfig,
     deps: IngestionDeps,
     records: Records,
+    users: Users,
+    tokens: ClientTokens,
     changes: Changes,
     audit: AuditLog,
     backlog: Backlog,
@@ -88,6 +97,8 @@ impl Ingestion {
     pub fn new(config: IngestionConfig, deps: IngestionDeps, registry: &mut Registry) -> Self {
         Self {
             records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
+            users: Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
+            tokens: ClientTokens::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             changes: Changes::new(Arc::clone(&deps.log)),
             audit: AuditLog::new(Arc::clone(&deps.log)),
             backlog: Backlog::new(Arc::clone(&deps.log), Arc::clone(&deps.clock), config.backlog_changes_max),
@@ -147,29 +158,37 @@ impl v1::ingestion_server::Ingestion for Ingestion {
 
     async fn create_user(
         &self,
-        _request: Request<v1::CreateUserRequest>,
+        request: Request<v1::CreateUserRequest>,
     ) -> Result<Response<v1::CreateUserResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let answer = self.create_user(request.into_inner()).await;
+        self.metrics.user_change("create_user", answer.as_ref().err());
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
 
     async fn delete_user(
         &self,
-        _request: Request<v1::DeleteUserRequest>,
+        request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let answer = self.delete_user(request.into_inner()).await;
+        self.metrics.user_change("delete_user", answer.as_ref().err());
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
 
     async fn associate_faces(
         &self,
-        _request: Request<v1::AssociateFacesRequest>,
+        request: Request<v1::AssociateFacesRequest>,
     ) -> Result<Response<v1::AssociateFacesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let answer = self.associate(request.into_inner()).await;
+        self.metrics.user_change("associate_faces", answer.as_ref().err());
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
 
     async fn disassociate_faces(
         &self,
-        _request: Request<v1::DisassociateFacesRequest>,
+        request: Request<v1::DisassociateFacesRequest>,
     ) -> Result<Response<v1::DisassociateFacesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let answer = self.disassociate(request.into_inner()).await;
+        self.metrics.user_change("disassociate_faces", answer.as_ref().err());
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
 }

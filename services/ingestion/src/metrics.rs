@@ -11,6 +11,12 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UserChangeLabel {
+    change: &'static str,
+    outcome: &'static str,
+}
+
 /// Photos and faces, by what came of them.
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -18,6 +24,7 @@ pub(crate) struct Metrics {
     enrolled_faces: Counter,
     deletions: Family<OutcomeLabel, Counter>,
     deleted_faces: Counter,
+    user_changes: Family<UserChangeLabel, Counter>,
     /// Enrolments that were answered before their faces were searchable.
     pub(crate) answered_unprojected: Counter,
     /// Compare-and-swaps that were lost and tried again.
@@ -42,12 +49,19 @@ impl Metrics {
             &metrics.lost_races,
         );
         registry.register("vidimus_enrolments", "Photos to enrol, by outcome", metrics.enrolments.clone());
+        let user_changes = metrics.user_changes.clone();
+        registry.register("vidimus_user_changes", "Changes of users, by kind and outcome", user_changes);
         registry.register("vidimus_deletions", "Deletions, by outcome", metrics.deletions.clone());
         metrics
     }
 
     pub(crate) fn enrolment(&self, faces: Result<usize, &Failure>) {
         count(&self.enrolments, &self.enrolled_faces, faces);
+    }
+
+    pub(crate) fn user_change(&self, change: &'static str, failure: Option<&Failure>) {
+        let outcome = failure.map_or("OK", |failure| failure.code.as_str());
+        self.user_changes.get_or_create(&UserChangeLabel { change, outcome }).inc();
     }
 
     pub(crate) fn deletion(&self, faces: Result<usize, &Failure>) {

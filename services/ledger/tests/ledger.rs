@@ -1,6 +1,7 @@
 //! The ledger over fakes: what it says on the log, what it removes, what it writes.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
+mod sweep;
 mod world;
 
 use std::time::Duration;
@@ -9,10 +10,12 @@ use prost::Message;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::record::PhotoKey;
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceNumber, Nonce};
 use vidimus_ledger::Walk;
 use vidimus_ports::{BlobStore, EventLog, FaceIndex, Listing, PutCondition, Topic};
 use vidimus_proto::internal::v1;
+use vidimus_runtime::client_tokens::{ClientTokens, TokenUse};
 use world::World;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -149,7 +152,36 @@ async fn a_name_used_again_keeps_its_new_faces() {
     let found = world.ledger().reconcile(Walk::Full).await.unwrap();
     assert_eq!((found.cleared_collections, found.differences), (1, 0));
     assert!(world.read(&new).await.is_some());
-    assert_eq!(world.index.count(&world.gallery(), world.now()).await.unwrap(), 1);
+    assert_eq!(
+        world
+            .index
+            .count(&world.gallery(), Listing::LiveAt(Horizon::without_rule(world.now())))
+            .await
+            .unwrap(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn client_tokens_go_when_nobody_can_be_told_by_them() {
+    let world = World::new().await;
+    let ledger = world.ledger();
+    let tokens = ClientTokens::new(world.blobs.clone(), world.clock.clone());
+    let check = async |token: &'static str, parameters: u8| {
+        let token = TokenUse { operation: "CreateUser", token, parameters: [parameters; 32] };
+        tokens.check(&world.collection, token).await.map(|seen| seen.again)
+    };
+    assert_eq!(check("a", 1).await, Ok(false));
+    world.clock.advance(DAY - Duration::from_secs(1));
+    ledger.reconcile(Walk::Changed).await.unwrap();
+    assert_eq!(check("a", 1).await, Ok(true), "not a day has passed");
+    assert!(check("a", 2).await.is_err());
+    assert_eq!(check("b", 1).await, Ok(false));
+    world.clock.advance(Duration::from_secs(DAY.as_secs() + 1));
+    ledger.reconcile(Walk::Changed).await.unwrap();
+    let prefix = BlobPrefix::client_tokens(&world.part());
+    assert_eq!(world.blobs.list(&prefix, None, 10).await.unwrap().len(), 1, "the first is gone");
+    assert_eq!(check("a", 2).await, Ok(false));
 }
 
 #[tokio::test]

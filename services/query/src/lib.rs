@@ -3,9 +3,12 @@
 //! What an answer shows of a face comes from its point, not from its record. An answer whose audit record could not be
 //! appended is not given (I8).
 
+mod compare;
 mod listing;
 mod metrics;
+mod photo;
 mod search;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +19,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::{ErrorCode, Failure};
-use vidimus_ports::{Clock, EventLog, FaceIndex};
+use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::audit::AuditLog;
@@ -24,13 +27,17 @@ use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::status_from_failure;
 use vidimus_runtime::invariants::Invariants;
 use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::records::Records;
 use vidimus_runtime::requests::{NamedCollection, named_collection, no_such_collection};
+use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
 
 /// What query stands on.
 #[derive(Clone)]
 pub struct QueryDeps {
+    /// Records, photos and users.
+    pub blobs: Arc<dyn BlobStore>,
     /// What is searched.
     pub index: Arc<dyn FaceIndex>,
     /// Turns probe photos into templates.
@@ -52,6 +59,8 @@ pub struct QueryDeps {
 /// The role.
 pub struct Query {
     deps: QueryDeps,
+    records: Records,
+    users: Users,
     audit: AuditLog,
     metrics: Metrics,
 }
@@ -61,7 +70,9 @@ impl Query {
     #[must_use]
     pub fn new(deps: QueryDeps, registry: &mut Registry) -> Self {
         let audit = AuditLog::new(Arc::clone(&deps.log));
-        Self { audit, metrics: Metrics::new(registry), deps }
+        let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
+        let users = Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
+        Self { audit, records, users, metrics: Metrics::new(registry), deps }
     }
 
     /// The collection that a request names, once the index has all that it should.
@@ -126,43 +137,47 @@ impl v1::query_server::Query for Query {
 
     async fn search_users(
         &self,
-        _request: Request<v1::SearchUsersRequest>,
+        request: Request<v1::SearchUsersRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let result = self.search_users_by_stored(request.into_inner()).await;
+        self.metrics.search("stored, for users", result.as_ref().err());
+        answer(result)
     }
 
     async fn search_users_by_image(
         &self,
-        _request: Request<v1::SearchUsersByImageRequest>,
+        request: Request<v1::SearchUsersByImageRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let result = self.search_users_by_photo(request.into_inner()).await;
+        self.metrics.search("photo, for users", result.as_ref().err());
+        answer(result)
     }
 
     async fn list_users(
         &self,
-        _request: Request<v1::ListUsersRequest>,
+        request: Request<v1::ListUsersRequest>,
     ) -> Result<Response<v1::ListUsersResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.list_live_users(request.into_inner()).await)
     }
 
     async fn detect_faces(
         &self,
-        _request: Request<v1::DetectFacesRequest>,
+        request: Request<v1::DetectFacesRequest>,
     ) -> Result<Response<v1::DetectFacesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.detect(request.into_inner()).await)
     }
 
     async fn compare_faces(
         &self,
-        _request: Request<v1::CompareFacesRequest>,
+        request: Request<v1::CompareFacesRequest>,
     ) -> Result<Response<v1::CompareFacesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.compare(request.into_inner()).await)
     }
 
     async fn get_photo(
         &self,
-        _request: Request<v1::GetPhotoRequest>,
+        request: Request<v1::GetPhotoRequest>,
     ) -> Result<Response<v1::GetPhotoResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        answer(self.photo(request.into_inner()).await)
     }
 }

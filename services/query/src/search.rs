@@ -9,9 +9,9 @@ use vidimus_domain::event::{Audit, AuditedAction, Probe};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
 use vidimus_domain::point::PointBody;
-use vidimus_domain::score::{Calibration, expected_strangers};
+use vidimus_domain::score::{Calibration, FMR_MIN, expected_strangers, false_match_rate_of_fpir};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
-use vidimus_ports::{Candidate, Hits, IndexSearch};
+use vidimus_ports::{Candidate, Hits, IndexSearch, Listing};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::requests::{NamedCollection, face_view};
@@ -27,6 +27,7 @@ struct Search {
     template: Template,
     faces_max: u32,
     threshold_similarity: f32,
+    target_fpir: Option<f64>,
 }
 
 impl Query {
@@ -45,17 +46,22 @@ impl Query {
             template,
             faces_max: request.faces_max,
             threshold_similarity: request.threshold_similarity,
+            target_fpir: request.target_fpir,
         };
         self.search(search).await
     }
 
     /// The template of a stored face that can match: the index checks that it is of this part (I1).
-    async fn stored_template(&self, collection: &Collection, face: FaceId) -> Result<Template, Failure> {
+    pub(crate) async fn stored_template(
+        &self,
+        collection: &Collection,
+        face: FaceId,
+    ) -> Result<Template, Failure> {
         let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
-        let now = self.deps.clock.now();
+        let horizon = collection.horizon(self.deps.clock.now());
         let template =
             points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
-                PointBody::Live(live) if now < live.expires_at => Some(live.template),
+                PointBody::Live(live) if live.is_shown_at(horizon) => Some(live.template),
                 _ => None,
             });
         let message = || format!("The face id: {face} was not found in the collection");
@@ -77,6 +83,7 @@ impl Query {
             template: face.template.clone(),
             faces_max: request.faces_max,
             threshold_similarity: request.threshold_similarity,
+            target_fpir: request.target_fpir,
         };
         let answer = self.search(search).await?;
         Ok(v1::SearchResponse { searched: Some(detected_to_proto(&face, false)), ..answer })
@@ -94,10 +101,6 @@ impl Query {
         };
         let embedded = self.deps.embedding.embed(Request::new(embed)).await;
         let faces = embedded.map_err(|status| failure_from_status(&status))?.into_inner().faces;
-        let no_face = || {
-            let message = "There are no faces in the image. Should be at least 1.";
-            Failure::new(ErrorCode::InvalidParameter, message)
-        };
         let largest = faces.into_iter().next().ok_or_else(no_face)?;
         detected_from_proto(largest).map_err(|error| {
             tracing::error!(%error, "embedding answered something that is no face");
@@ -107,7 +110,8 @@ impl Query {
 
     async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
         let calibration = &self.deps.face_models.calibration;
-        let cosine_min = calibration.cosine_of_similarity(search.threshold_similarity);
+        let asked = (search.threshold_similarity, search.target_fpir);
+        let cosine_min = self.threshold(&search.collection, asked).await?;
         let hits = self.look_up(&search, cosine_min).await?;
         self.audit_search(&search, cosine_min, &hits).await?;
         self.metrics.candidates.inc_by(hits.candidates.len() as u64);
@@ -118,9 +122,36 @@ impl Query {
         })
     }
 
+    /// The least cosine of a candidate: of the similarity that is asked for, or of the FPIR for a collection of this size.
+    pub(crate) async fn threshold(
+        &self,
+        collection: &Collection,
+        (similarity, target_fpir): (f32, Option<f64>),
+    ) -> Result<f32, Failure> {
+        let calibration = &self.deps.face_models.calibration;
+        let Some(target) = target_fpir else {
+            return Ok(calibration.cosine_of_similarity(similarity));
+        };
+        let wrong = |message: String| Failure::new(ErrorCode::InvalidParameter, message);
+        if target <= 0.0 || target >= 1.0 {
+            return Err(wrong("the target FPIR must be more than 0 and less than 1".to_owned()));
+        }
+        let gallery = collection.gallery();
+        let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
+        let counted = self.deps.index.count(&gallery, listing).await;
+        let faces = counted.map_err(failure_from_port)?;
+        let rate = false_match_rate_of_fpir(target, faces);
+        if rate < FMR_MIN {
+            let needed = format!("among {faces} faces it takes a false match rate of {rate:.1e}");
+            let known = format!("the calibration reaches {FMR_MIN:.0e}");
+            return Err(wrong(format!("an FPIR of {target} cannot be promised: {needed}, {known}")));
+        }
+        Ok(calibration.cosine_of_false_match_rate(rate))
+    }
+
     async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
         let limit = faces_max(search.faces_max);
-        let now = self.deps.clock.now();
+        let horizon = search.collection.horizon(self.deps.clock.now());
         let index_search = IndexSearch {
             gallery: search.collection.gallery(),
             probe: search.template.clone(),
@@ -128,9 +159,10 @@ impl Query {
                 Probe::Face(face) => Some(face),
                 Probe::Photo(_) => None,
             },
+            with_user_only: false,
             limit,
             cosine_min,
-            now,
+            horizon,
         };
         let began = tokio::time::Instant::now();
         let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;
@@ -165,6 +197,11 @@ impl Query {
     }
 }
 
+pub(crate) fn no_face() -> Failure {
+    let message = "There are no faces in the image. Should be at least 1.";
+    Failure::new(ErrorCode::InvalidParameter, message)
+}
+
 /// Zero is the default.
 fn faces_max(asked: u32) -> u32 {
     if asked == 0 { CANDIDATES_DEFAULT } else { asked.min(CANDIDATES_MAX) }
@@ -179,7 +216,7 @@ fn candidate(calibration: &Calibration, hit: &Candidate) -> v1::Candidate {
     }
 }
 
-fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1::ScoreMeaning {
+pub(crate) fn meaning(calibration: &Calibration, cosine_min: f32, gallery_faces: u64) -> v1::ScoreMeaning {
     let fmr = calibration.false_match_rate(cosine_min);
     v1::ScoreMeaning {
         threshold_cosine: cosine_min,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use vidimus_edge::{EdgeConfig, EdgeIndex};
-use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions};
+use vidimus_files::{Directory, FileBlobStore, FileEventLog, FilePhotoSource, LogOptions};
 use vidimus_onnx::{Model, ModelStore, OnnxEncoder, OnnxRuntime};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
-use vidimus_ports::{BlobStore, Clock, EventLog, FaceEncoder, FaceIndex, Random};
+use vidimus_ports::{BlobStore, Clock, EventLog, FaceEncoder, FaceIndex, PhotoSource, Random};
 
 use crate::config::Config;
 
@@ -23,6 +23,8 @@ pub struct Adapters {
     pub log: Arc<dyn EventLog>,
     /// What is searchable.
     pub index: Arc<dyn FaceIndex>,
+    /// Photos that tenants name by bucket.
+    pub photos: Arc<dyn PhotoSource>,
     /// Photos to faces.
     pub encoder: Arc<dyn FaceEncoder>,
     /// Time.
@@ -65,6 +67,19 @@ pub fn open_blobs(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Ar
     Ok(Arc::new(FileBlobStore::open(directory, config.storage.reserve_bytes, random)?))
 }
 
+/// Opens the log alone, for administration that is audited without a running service.
+///
+/// # Errors
+/// Where another process works in the directory, or it is damaged.
+pub fn open_log(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn EventLog>> {
+    let options = LogOptions {
+        partitions: config.storage.log_partitions,
+        reserve_bytes: config.storage.reserve_bytes,
+        ..LogOptions::default()
+    };
+    Ok(Arc::new(FileEventLog::open(Directory::open(config.places()?.log)?, options, random)?))
+}
+
 /// Opens everything that the configuration names, the model first: what is wrong with it is said before a directory is
 /// made.
 ///
@@ -75,19 +90,14 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let blobs = open_blobs(config, Arc::clone(&random))?;
-    let places = config.places()?;
-    let options = LogOptions {
-        partitions: config.storage.log_partitions,
-        reserve_bytes: config.storage.reserve_bytes,
-        ..LogOptions::default()
-    };
-    let log = FileEventLog::open(Directory::open(places.log)?, options, &*random)?;
-    let edge = Arc::new(open_index(config, places.index).await?);
+    let log = open_log(config, &*random)?;
+    let edge = Arc::new(open_index(config, config.places()?.index).await?);
     let encoder = Arc::new(OnnxEncoder::new(&config.encoder, &runtime, &model)?);
     let adapters = Adapters {
         blobs,
-        log: Arc::new(log),
+        log,
         index: Arc::clone(&edge) as Arc<dyn FaceIndex>,
+        photos: Arc::new(FilePhotoSource::new(config.places()?.imports)),
         encoder,
         clock: Arc::new(SystemClock),
         random,

@@ -32,6 +32,8 @@ pub struct Config {
     pub log: Option<String>,
     /// The searchable projection: `edge:///PATH`.
     pub index: Option<String>,
+    /// Photos that tenants may name by bucket, where an administrator lets them: `file:///PATH`.
+    pub imports: Option<String>,
     /// Who turns photos into templates: `local`.
     pub embedding: String,
     /// Addresses.
@@ -116,6 +118,7 @@ impl Default for Config {
             blobs: None,
             log: None,
             index: None,
+            imports: None,
             embedding: "local".to_owned(),
             listen: Listen::default(),
             models: Models::default(),
@@ -237,6 +240,8 @@ impl Config {
             blobs: place(self.blobs.as_deref(), "blobs", "file")?.unwrap_or_else(|| data.join("blobs")),
             log: place(self.log.as_deref(), "log", "file")?.unwrap_or_else(|| data.join("log")),
             index: place(self.index.as_deref(), "index", "edge")?.unwrap_or_else(|| data.join("index")),
+            imports: place(self.imports.as_deref(), "imports", "file")?
+                .unwrap_or_else(|| data.join("imports")),
         })
     }
 
@@ -269,6 +274,8 @@ pub struct Places {
     pub log: PathBuf,
     /// Of the index.
     pub index: PathBuf,
+    /// Of the photos that tenants name.
+    pub imports: PathBuf,
 }
 
 /// The folder of a URI `SCHEME:///PATH`. The scheme picks the adapter; so far each port has one.

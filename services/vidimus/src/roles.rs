@@ -5,9 +5,9 @@
 //! | embedding | | encoder |
 //! | indexing | | blobs, log, index |
 //! | ingestion | embedding, indexing | blobs, log |
-//! | query | embedding | log, index |
+//! | query | embedding | blobs, log, index |
 //! | ledger | | blobs, log, index |
-//! | gateway | ingestion, query | blobs (the catalog) |
+//! | gateway | ingestion, query | blobs (the catalog), photos |
 //!
 //! What one role calls of another is the service trait that the `.proto` files generate: here the role itself, across
 //! processes a client behind the same trait.
@@ -77,6 +77,7 @@ pub fn ledger(adapters: &Adapters, catalog: &Arc<Catalog>, registry: &mut Regist
         index: Arc::clone(&adapters.index),
         catalog: Arc::clone(catalog),
         clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
     };
     Ledger::new(deps, registry)
 }
@@ -84,7 +85,7 @@ pub fn ledger(adapters: &Adapters, catalog: &Arc<Catalog>, registry: &mut Regist
 /// Builds and starts all roles in this process.
 #[must_use]
 pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Registry) -> Roles {
-    let Adapters { blobs, log, index, encoder, clock, random } = adapters.clone();
+    let Adapters { blobs, log, index, photos, encoder, clock, random } = adapters.clone();
     let RoleParams { config, catalog, ledger, face_models, token_key, shutdown } = params;
     let invariants = Invariants::new(registry);
     let embedding: Arc<dyn Embedding> = Arc::new(EmbeddingRole::new(EmbeddingDeps { encoder }, registry));
@@ -100,20 +101,22 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
     let searchable = indexing.searchable();
 
     let deps = IngestionDeps {
-        blobs,
+        blobs: Arc::clone(&blobs),
         log: Arc::clone(&log),
         embedding: Arc::clone(&embedding),
         indexing,
         catalog: Arc::clone(&catalog),
+        face_models: Arc::clone(&face_models),
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
     };
     let ingestion = Arc::new(Ingestion::new(config.ingestion.clone(), deps, registry));
 
     let deps = QueryDeps {
+        blobs,
         index,
         embedding,
-        log,
+        log: Arc::clone(&log),
         catalog: Arc::clone(&catalog),
         face_models: Arc::clone(&face_models),
         clock: Arc::clone(&clock),
@@ -124,7 +127,7 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
 
     ledger.start(config.ledger.clone(), shutdown);
 
-    let deps = GatewayDeps { ingestion, query, catalog, face_models, clock, random, token_key };
+    let deps = GatewayDeps { ingestion, query, catalog, face_models, log, photos, clock, random, token_key };
     let gateway = Gateway::new(config.gateway.clone(), deps, registry);
     Roles { gateway, ledger, searchable }
 }

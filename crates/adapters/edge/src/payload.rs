@@ -20,8 +20,12 @@ pub mod field {
     pub const DEAD_PART: &str = "dead_part";
     /// The point's version.
     pub const VERSION: &str = "version";
+    /// Whose the live point is that has a user, as `part`. No graph.
+    pub const USER_PART: &str = "user_part";
     /// From when on the live point does not match, in Unix milliseconds.
     pub const EXPIRES_AT: &str = "expires_at";
+    /// When the live point's face was enrolled, in Unix milliseconds.
+    pub const ENROLLED_AT: &str = "enrolled_at";
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +43,8 @@ struct LivePayload {
     user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user_generation: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_part: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +135,7 @@ fn live_payload(part: &Part, version: Version, live: &LivePoint) -> LivePayload 
         external_image_id: external_image_id.as_ref().map(ToString::to_string),
         user: user.as_ref().map(|(user, _)| user.to_string()),
         user_generation: user.as_ref().map(|(_, generation)| *generation),
+        user_part: user.as_ref().map(|_| part.to_string()),
     }
 }
 

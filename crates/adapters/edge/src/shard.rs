@@ -213,8 +213,10 @@ fn create_indexes(engine: &EdgeShard) -> EdgeResult<()> {
     for (name, schema) in [
         (field::PART, keyword(true)),
         (field::DEAD_PART, keyword(false)),
+        (field::USER_PART, keyword(false)),
         (field::VERSION, range()),
         (field::EXPIRES_AT, range()),
+        (field::ENROLLED_AT, range()),
     ] {
         let field_schema = Some(PayloadFieldSchema::FieldParams(schema));
         let create = CreateIndex { field_name: key(name), field_schema };

@@ -9,14 +9,17 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use vidimus_domain::geometry::BoundingBox;
 use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody, ShownFace};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, FaceNumber, ImageId, Template, UnixMillis, Version};
 use vidimus_edge::{EdgeConfig, EdgeIndex};
 use vidimus_ports::conformance::blob_store::fresh_part;
 use vidimus_ports::conformance::face_index::{Subject, conforms};
 use vidimus_ports::conformance::galleries::Faces;
 use vidimus_ports::random::SeededRandom;
-use vidimus_ports::{FaceIndex, IndexSearch, PortErrorKind, Random as _};
+use vidimus_ports::{FaceIndex, IndexSearch, Listing, PortErrorKind, Random as _};
 
+/// When everything lives that is enrolled here.
+const TODAY: Horizon = Horizon::without_rule(UnixMillis::new(2));
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gallery with faces of one generator.
@@ -43,7 +46,15 @@ impl Fixture {
 
     fn search(&self, probe: &Template) -> IndexSearch {
         let (gallery, probe) = (self.gallery.clone(), probe.clone());
-        IndexSearch { gallery, probe, without: None, limit: 10, cosine_min: 0.9, now: UnixMillis::new(2) }
+        IndexSearch {
+            gallery,
+            probe,
+            without: None,
+            with_user_only: false,
+            limit: 10,
+            cosine_min: 0.9,
+            horizon: TODAY,
+        }
     }
 }
 
@@ -113,7 +124,7 @@ async fn placements_are_there_after_reopening() -> Result<()> {
     let index = EdgeIndex::open(EdgeConfig::new(root.path())).await?;
     assert_eq!(index.get(&fixture.gallery, &[points[0].face]).await?, [gone]);
     assert_eq!(index.get(&fixture.gallery, &[points[1].face]).await?, points[1..2]);
-    assert_eq!(index.count(&fixture.gallery, UnixMillis::new(1)).await?, 299);
+    assert_eq!(index.count(&fixture.gallery, Listing::LiveAt(TODAY)).await?, 299);
     assert_eq!(index.get(&narrow, &[small.face]).await?, std::slice::from_ref(&small));
     let third = Gallery { placement: "third".parse()?, ..narrow };
     index.write(&third, std::slice::from_ref(&small)).await?;
@@ -226,8 +237,47 @@ async fn reads_and_writes_go_on_while_it_optimises() -> Result<()> {
         ensure!(stored == batch, "I5: a point is not as it was last written");
     }
     let live = points.iter().filter(|point| matches!(point.body, PointBody::Live(_))).count() as u64;
-    assert_eq!(index.count(&fixture.gallery, UnixMillis::new(1)).await?, live);
+    assert_eq!(index.count(&fixture.gallery, Listing::LiveAt(TODAY)).await?, live);
     let statistics = index.statistics().await?.pop().context("one placement")?;
     ensure!(statistics.indexed_vectors > 0 && statistics.segments <= 4, "{statistics:?}");
+    Ok(())
+}
+
+/// Half of a large part's faces have a user, and then only few: they are found though its graph leads elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn faces_with_a_user_are_found_in_a_large_part() -> Result<()> {
+    const FACES: usize = 22_000;
+    let root = TempDir::new()?;
+    let index = EdgeIndex::open(EdgeConfig::new(root.path())).await?;
+    let mut fixture = Fixture::new()?;
+    let mut points = fixture.points(FACES);
+    for (version, every) in [(2, 2), (3, 400)] {
+        for (nth, point) in points.iter_mut().enumerate() {
+            *point = live(point.face, version, template(point)?.clone());
+            if let PointBody::Live(live) = &mut point.body
+                && nth % every == 0
+            {
+                live.shown.user = Some(("anna".parse()?, 1));
+            }
+        }
+        for batch in points.chunks(1_000) {
+            index.write(&fixture.gallery, batch).await?;
+        }
+        if every == 2 {
+            index.optimized().await?;
+        }
+        let probe = fixture.drawn.identity();
+        let mut expected = Vec::new();
+        for point in points.iter().step_by(every) {
+            expected.push((point.face, probe.cosine(template(point)?)));
+        }
+        expected.sort_by(|left, right| right.1.total_cmp(&left.1));
+        let search = IndexSearch { with_user_only: true, cosine_min: -1.0, ..fixture.search(&probe) };
+        let hits = index.search(search).await?;
+        let is_best = |face: FaceId| expected[..10].iter().any(|(best, _)| *best == face);
+        let found = hits.candidates.iter().filter(|hit| is_best(hit.face)).count();
+        ensure!(found >= 9, "of one in {every}: {:?}", hits.candidates);
+        assert_eq!(hits.gallery_faces, FACES.div_ceil(every) as u64);
+    }
     Ok(())
 }

@@ -10,10 +10,13 @@ mod directory;
 mod disk;
 mod error;
 mod folders;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lanes;
 mod layout;
 mod log;
 mod object;
+mod photo_source;
 #[cfg(test)]
 mod simulated;
 mod space;
@@ -24,3 +27,4 @@ pub use directory::Directory;
 pub use error::OpenError;
 pub use log::segment::{SegmentScan, Tail, scan_segment};
 pub use log::{FileEventLog, LogOptions};
+pub use photo_source::FilePhotoSource;

@@ -13,6 +13,8 @@ mod embedder;
 mod encoder;
 mod error;
 mod fold;
+#[doc(hidden)]
+pub mod fuzzing;
 mod import;
 mod jpeg;
 mod level;

@@ -6,7 +6,7 @@ use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::audit::What;
 use vidimus_proto::internal::v1::audited_user_change::Kind;
 
-use super::DecodeError;
+use super::{DecodeError, user};
 use crate::event::{AuditedAction, Probe, UserChange};
 use crate::ids::{FaceId, FaceNumber, ImageId};
 
@@ -44,6 +44,7 @@ pub(super) fn action_to_proto(action: &AuditedAction) -> What {
             face_ids: ids(faces),
             image_id: photo_of.map(|image| image.to_bytes().to_vec()).unwrap_or_default(),
         }),
+        AuditedAction::UserSearch(search) => What::UserSearch(user::search_to_proto(search)),
     }
 }
 
@@ -79,6 +80,7 @@ pub(super) fn action_from_proto(what: What) -> Result<AuditedAction, DecodeError
             faces_kept: change.faces_kept_ms.map(duration).transpose()?,
             photos_kept: change.photos_kept_ms.map(duration).transpose()?,
         },
+        What::UserSearch(search) => AuditedAction::UserSearch(user::search_from_proto(search)?),
         What::Expiry(expiry) => AuditedAction::Expiry {
             faces: faces(&expiry.face_ids)?,
             photo_of: match expiry.image_id.as_slice() {

@@ -7,6 +7,7 @@ mod action;
 mod catalog;
 mod event;
 mod record;
+mod user;
 
 use prost::Message;
 

@@ -13,16 +13,19 @@ use std::path::Path;
 use fixtures::{number, origin};
 use proptest::prelude::*;
 use prost::Message as _;
-use strategies::{any_action, any_image, any_nonce, any_number, any_part, any_record, any_time, parsed};
+use strategies::{
+    any_action, any_image, any_nonce, any_number, any_part, any_record, any_retention, any_time, parsed,
+};
 use values::{
-    access_key, audit, change, collection, face_model, full_record, photo, refused_record, search, tenant,
-    uid_entry,
+    access_key, audit, bucket, change, client_token, collection, face_model, full_record, full_user, photo,
+    refused_record, search, tenant, uid_entry, user_search,
 };
 use vidimus_domain::Version;
 use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
 use vidimus_domain::codec::{DecodeError, FORMAT, Stored};
 use vidimus_domain::event::{Audit, AuditedAction, Change, Probe, UserChange};
 use vidimus_domain::record::{Record, State};
+use vidimus_domain::user::{ClientToken, TokenKey, User};
 
 fn hex(bytes: &[u8]) -> String {
     let lines =
@@ -73,11 +76,16 @@ fn the_formats_are_what_they_were() {
     check_golden("audit_retention_change", &audit(retention));
     let expiry = AuditedAction::Expiry { faces: vec![face], photo_of: Some(image) };
     check_golden("audit_expiry", &audit(expiry));
+    check_golden("audit_user_search", &audit(AuditedAction::UserSearch(user_search())));
+    check_golden("user", &full_user());
+    check_golden("user_deleted", &User { id: None, faces: Vec::new(), ..full_user() });
+    check_golden("client_token", &client_token());
     check_golden("tenant", &tenant());
     check_golden("access_key", &access_key());
     check_golden("collection", &collection());
     check_golden("collection_uid", &uid_entry());
     check_golden("face_model", &face_model());
+    check_golden("bucket", &bucket());
 }
 
 #[test]
@@ -99,6 +107,8 @@ fn a_newer_format_and_none_are_refused() {
     check(&collection(), |proto, format| proto.format = format);
     check(&uid_entry(), |proto, format| proto.format = format);
     check(&face_model(), |proto, format| proto.format = format);
+    check(&full_user(), |proto, format| proto.format = format);
+    check(&client_token(), |proto, format| proto.format = format);
 }
 
 #[test]
@@ -127,7 +137,7 @@ fn no_message_is_taken_for_another() {
     fn is<T: Stored>(bytes: &[u8]) -> bool {
         T::decode(bytes).is_ok()
     }
-    let kinds: [fn(&[u8]) -> bool; 7] = [
+    let kinds: [fn(&[u8]) -> bool; 8] = [
         is::<Record>,
         is::<Change>,
         is::<Audit>,
@@ -135,6 +145,7 @@ fn no_message_is_taken_for_another() {
         is::<AccessKey>,
         is::<Collection>,
         is::<UidEntry>,
+        is::<User>,
     ];
     let messages = [
         full_record().encode(),
@@ -144,6 +155,7 @@ fn no_message_is_taken_for_another() {
         access_key().encode(),
         collection().encode(),
         uid_entry().encode(),
+        full_user().encode(),
     ];
     for (message, bytes) in messages.iter().enumerate() {
         for (kind, is_kind) in kinds.iter().enumerate() {
@@ -174,6 +186,8 @@ fn decode_all(bytes: &[u8]) {
     let _ = Collection::decode(bytes);
     let _ = UidEntry::decode(bytes);
     let _ = FaceModel::decode(bytes);
+    let _ = User::decode(bytes);
+    let _ = ClientToken::decode(bytes);
 }
 
 #[test]
@@ -186,6 +200,7 @@ fn truncation_never_panics() {
         access_key().encode(),
         collection().encode(),
         uid_entry().encode(),
+        full_user().encode(),
     ];
     for bytes in messages {
         for length in 0..bytes.len() {
@@ -222,6 +237,7 @@ proptest! {
         (created_at, deleted_at) in (any_time(), prop::option::of(any_time())),
         (account, label, secret) in any::<(String, String, String)>(),
         (disabled, key, model) in any::<(bool, [u8; 32], u32)>(),
+        retention in any_retention(),
         tenant_name in parsed::<vidimus_domain::TenantName>("[a-zA-Z0-9_.-]{1,255}"),
         name in parsed::<vidimus_domain::CollectionName>("[a-zA-Z0-9_.-]{1,255}"),
         placement in parsed::<vidimus_domain::Placement>("[a-zA-Z0-9_.-]{1,100}"),
@@ -236,8 +252,24 @@ proptest! {
         check_round_trip(&FaceModel { placement: placement.clone(), number: model });
         check_round_trip(&Collection {
             tenant, name, uid, face_model_version, placement, image_id_key: key, created_at, deleted_at,
-            tags: std::collections::BTreeMap::new(), nonce,
+            tags: std::collections::BTreeMap::new(), retention, nonce,
         });
+    }
+
+    #[test]
+    fn users_come_back(
+        (part, nonce) in (any_part(), any_nonce()),
+        (created_at, changed_at) in (any_time(), any_time()),
+        id in prop::option::of(parsed::<vidimus_domain::UserId>("[a-zA-Z0-9_.:-]{1,128}")),
+        numbers in prop::collection::vec((any_image(), any_number()), 0..101),
+        (generation, deleted_with, parameters) in any::<(u64, Option<[u8; 16]>, [u8; 32])>(),
+    ) {
+        let faces = numbers.into_iter().map(|(image, number)| image.face(number)).collect();
+        let deleted_with = deleted_with.map(|bytes| TokenKey::from_bytes(&bytes).expect("there are 16"));
+        check_round_trip(&User {
+            part, id, generation, faces, created_at, changed_at, nonce, created_with: None, deleted_with,
+        });
+        check_round_trip(&ClientToken { parameters, at: created_at });
     }
 
     #[test]

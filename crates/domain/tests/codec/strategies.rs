@@ -4,10 +4,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vidimus_domain::event::{AuditedAction, Probe, UserChange};
+use vidimus_domain::event::{AuditedAction, Probe, UserCandidate, UserChange, UserProbe, UserSearch};
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Point};
 use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::{
     CollectionUid, FaceNumber, ImageId, Nonce, Part, Template, TenantId, UnixMillis, Version,
 };
@@ -134,6 +135,17 @@ pub fn any_record() -> impl Strategy<Value = Record> {
     )
 }
 
+pub fn any_retention() -> impl Strategy<Value = Retention> {
+    let kept = || prop::option::of((1_000_u64..3_000_000_000_000).prop_map(Duration::from_millis));
+    let rule =
+        (kept(), kept()).prop_map(|(faces, photos)| RetentionRule::new(faces, photos).expect("it is a rule"));
+    (rule, any_time(), any_time()).prop_map(|(rule, faces_floor, photos_floor)| Retention {
+        rule,
+        faces_floor,
+        photos_floor,
+    })
+}
+
 pub fn any_action() -> impl Strategy<Value = AuditedAction> {
     let face = || (any_image(), any_number()).prop_map(|(image, number)| image.face(number));
     let probe = prop_oneof![face().prop_map(Probe::Face), any::<[u8; 32]>().prop_map(Probe::Photo)];
@@ -155,6 +167,7 @@ pub fn any_action() -> impl Strategy<Value = AuditedAction> {
         (any_change(), prop::collection::vec(face(), 0..4)).prop_map(|(change, faces)| {
             AuditedAction::UserChange { change, user: "u:1".parse().expect("it is an id"), faces }
         }),
+        any_user_search().prop_map(AuditedAction::UserSearch),
         (any_kept(), any_kept())
             .prop_map(|(faces_kept, photos_kept)| AuditedAction::RetentionChange { faces_kept, photos_kept }),
         (prop::collection::vec(face(), 0..4), prop::option::of(any_image()))
@@ -169,4 +182,26 @@ fn any_change() -> impl Strategy<Value = UserChange> {
 
 fn any_kept() -> impl Strategy<Value = Option<Duration>> {
     prop::option::of((0..1_u64 << 50).prop_map(Duration::from_millis))
+}
+
+fn any_user_search() -> impl Strategy<Value = UserSearch> {
+    let face = || (any_image(), any_number()).prop_map(|(image, number)| image.face(number));
+    let user = || parsed::<vidimus_domain::UserId>("[a-zA-Z0-9_.:-]{1,128}");
+    let probe = prop_oneof![
+        face().prop_map(UserProbe::Face),
+        user().prop_map(UserProbe::User),
+        any::<[u8; 32]>().prop_map(UserProbe::Photo),
+    ];
+    let candidate =
+        (user(), face(), any_ratio()).prop_map(|(user, face, cosine)| UserCandidate { user, face, cosine });
+    let candidates = prop::collection::vec(candidate, 0..4);
+    (probe, any_ratio(), any::<u32>(), any::<u64>(), candidates).prop_map(
+        |(probe, threshold_cosine, users_max, gallery_faces, candidates)| UserSearch {
+            probe,
+            threshold_cosine,
+            users_max,
+            gallery_faces,
+            candidates,
+        },
+    )
 }

@@ -1,9 +1,13 @@
 //! A fixed value of every kind.
 
-use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
-use vidimus_domain::event::{Audit, AuditedAction, Change, Probe};
+use std::time::Duration;
+
+use vidimus_domain::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
+use vidimus_domain::event::{Audit, AuditedAction, Change, Probe, UserCandidate, UserProbe, UserSearch};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::retention::{Retention, RetentionRule};
+use vidimus_domain::user::{ClientToken, TokenKey, User};
 use vidimus_domain::{Part, UnixMillis, Version};
 
 use crate::fixtures::{detected, nonce, number, origin};
@@ -122,6 +126,7 @@ pub fn access_key() -> AccessKey {
 }
 
 pub fn collection() -> Collection {
+    let kept = |days: u64| Some(Duration::from_secs(days * 86_400));
     Collection {
         tenant: part().tenant,
         name: "staff".parse().expect("it is a name"),
@@ -132,6 +137,11 @@ pub fn collection() -> Collection {
         created_at: T0,
         deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
         tags: [("team".to_owned(), "door".to_owned())].into(),
+        retention: Retention {
+            rule: RetentionRule::new(kept(30), kept(7)).expect("it is a rule"),
+            faces_floor: UnixMillis::new(1_700_000_000_000),
+            photos_floor: UnixMillis::new(1_700_000_000_001),
+        },
         nonce: nonce(10),
     }
 }
@@ -147,4 +157,46 @@ pub fn uid_entry() -> UidEntry {
 
 pub fn face_model() -> FaceModel {
     FaceModel { placement: "sface-2021dec".parse().expect("it is a placement"), number: 1 }
+}
+
+/// A user with everything that a user can have.
+pub fn full_user() -> User {
+    let token = |name| Some(TokenKey::of(&[9; 32], "CreateUser", name));
+    User {
+        part: part(),
+        id: Some("anna".parse().expect("it is a user id")),
+        generation: 1_760_000_000_000,
+        faces: vec![origin(None).image.face(number(2)), origin(None).image.face(number(3))],
+        created_at: T0,
+        changed_at: UnixMillis::new(1_760_000_000_001),
+        nonce: nonce(12),
+        created_with: token("one"),
+        deleted_with: token("two"),
+    }
+}
+
+pub fn client_token() -> ClientToken {
+    ClientToken { parameters: [13; 32], at: T0 }
+}
+
+pub fn user_search() -> UserSearch {
+    let anna = "anna".parse().expect("it is a user id");
+    let face = origin(None).image.face(number(2));
+    UserSearch {
+        probe: UserProbe::User("bert".parse().expect("it is a user id")),
+        threshold_cosine: 0.5,
+        users_max: 10,
+        gallery_faces: 1_000,
+        candidates: vec![UserCandidate { user: anna, face, cosine: 0.75 }],
+    }
+}
+
+pub fn bucket() -> Bucket {
+    Bucket {
+        tenant: part().tenant,
+        name: "photos".parse().expect("it is a name"),
+        prefix: "acme/2026".parse().expect("it is a prefix"),
+        created_at: T0,
+        nonce: nonce(12),
+    }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::codec::Stored;
 use vidimus_domain::record::{PhotoKey, Record};
+use vidimus_domain::user::{User, UserKey};
 use vidimus_domain::{ImageId, Part, UnixMillis};
 
-/// A record's bytes and what names their state.
-struct StoredRecord {
+/// An object's bytes and what names their state.
+struct StoredObject {
     etag: u64,
     bytes: Vec<u8>,
 }
@@ -30,7 +31,8 @@ pub enum Put {
 
 #[derive(Default)]
 pub struct Blobs {
-    records: BTreeMap<ImageId, StoredRecord>,
+    records: BTreeMap<ImageId, StoredObject>,
+    users: BTreeMap<UserKey, StoredObject>,
     photos: BTreeMap<BlobKey, StoredPhoto>,
     etag_last: u64,
 }
@@ -57,12 +59,28 @@ impl Blobs {
             return Put::Conflict;
         }
         self.etag_last += 1;
-        self.records.insert(image, StoredRecord { etag: self.etag_last, bytes: record.encode() });
+        self.records.insert(image, StoredObject { etag: self.etag_last, bytes: record.encode() });
         Put::Done
     }
 
     pub fn remove_record(&mut self, image: ImageId) {
         self.records.remove(&image);
+    }
+
+    pub fn user(&self, key: UserKey) -> Option<(User, u64)> {
+        let stored = self.users.get(&key)?;
+        Some((User::decode(&stored.bytes).expect("a stored user is one"), stored.etag))
+    }
+
+    /// As [`Blobs::put_record`].
+    pub fn put_user(&mut self, key: UserKey, user: &User, over: Option<u64>, conditional: bool) -> Put {
+        let there = self.users.get(&key).map(|stored| stored.etag);
+        if conditional && there != over {
+            return Put::Conflict;
+        }
+        self.etag_last += 1;
+        self.users.insert(key, StoredObject { etag: self.etag_last, bytes: user.encode() });
+        Put::Done
     }
 
     pub fn put_photo(&mut self, part: &Part, photo: StoredPhoto) {

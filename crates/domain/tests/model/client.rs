@@ -10,6 +10,7 @@ use vidimus_domain::ids::ImageSource;
 use vidimus_domain::record::Origin;
 use vidimus_domain::{FaceId, FaceNumber, ImageId, RequestId, Template, UnixMillis};
 
+use crate::administration::set_rules;
 use crate::executor::{Kind, Lost, Process};
 use crate::ingestion::{EnrolmentRequest, delete_faces, index_faces};
 use crate::random::{Random, hours, millis, minutes};
@@ -23,7 +24,7 @@ const RETRIES_FOR: Duration = minutes(90);
 
 /// A request that a client may send again.
 #[derive(Clone)]
-struct Sent {
+pub struct Sent {
     request: Rc<EnrolmentRequest>,
     issued_at: UnixMillis,
 }
@@ -34,13 +35,14 @@ pub async fn run(process: Process, operations: u64) {
     for _ in 0..operations {
         let pause = process.with(|world| pause(&mut world.random));
         process.sleep(pause).await;
-        match process.with(|world| world.random.below(10)) {
+        match process.with(|world| world.random.below(11)) {
             0..=3 => {
                 let new = process.with(draw_enrolment);
                 sent.push(new.clone());
                 enrol(&process, new).await;
             }
             4..=7 => delete(&process).await,
+            10 => set_rules(&process).await,
             _ => {
                 if let Some(again) = sent.last().cloned() {
                     process.count("a client sent an answered request again");
@@ -51,7 +53,7 @@ pub async fn run(process: Process, operations: u64) {
     }
 }
 
-fn pause(random: &mut Random) -> Duration {
+pub fn pause(random: &mut Random) -> Duration {
     match random.below(20) {
         0..=9 => random.between(millis(0), millis(500)),
         10..=14 => random.between(millis(0), minutes(40)),
@@ -60,7 +62,7 @@ fn pause(random: &mut Random) -> Duration {
     }
 }
 
-fn draw_enrolment(world: &mut World) -> Sent {
+pub fn draw_enrolment(world: &mut World) -> Sent {
     let number = world.random.next();
     let photo = world.random.below(PHOTOS);
     let id = format!("request-{number:016x}").parse::<RequestId>().expect("it is a request id");
@@ -101,7 +103,7 @@ fn detected(photo: u64, face: u64, random: &mut Random) -> DetectedFace {
 }
 
 /// Sends the request until it is answered, or for as long as it may.
-async fn enrol(process: &Process, sent: Sent) {
+pub async fn enrol(process: &Process, sent: Sent) {
     for _ in 0..5 {
         if process.now().since(sent.issued_at) > RETRIES_FOR || attempt(process, &sent).await.is_ok() {
             return;
@@ -129,7 +131,7 @@ async fn attempt(process: &Process, sent: &Sent) -> Result<(), Lost> {
     reply.wait(process, wait).await
 }
 
-fn patience(random: &mut Random) -> Duration {
+pub fn patience(random: &mut Random) -> Duration {
     match random.below(10) {
         0..=2 => random.between(millis(1), millis(200)),
         3..=8 => random.between(millis(200), minutes(1)),
@@ -137,13 +139,13 @@ fn patience(random: &mut Random) -> Duration {
     }
 }
 
-async fn wait_a_little(process: &Process) {
+pub async fn wait_a_little(process: &Process) {
     let pause = process.with(|world| world.random.between(millis(0), millis(3_000)));
     process.sleep(pause).await;
 }
 
 /// Deletes one or two faces that somebody enrolled, most often one of the last.
-async fn delete(process: &Process) {
+pub async fn delete(process: &Process) {
     let mut images = BTreeMap::<ImageId, Vec<FaceNumber>>::new();
     for face in process.with(draw_faces) {
         if let Some(number) = face.number() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::record::{
-    Enrolled, Enrolment, Erasure, Origin, PhotoKey, Record, Write, enrol, erase, is_fresh,
+    Enrolled, Enrolment, Erasure, Origin, PhotoKey, Record, Write, enrol, erase, is_fresh, without_stale,
 };
 use vidimus_domain::{FaceId, FaceNumber, ImageId, RequestId};
 
@@ -14,6 +14,7 @@ use crate::random::{hours, minutes};
 use crate::records::{PutPhoto, Written};
 use crate::reply::Reply;
 use crate::rules::Rule;
+use crate::users;
 use crate::world::Cause;
 
 /// What a client asks to enrol.
@@ -65,7 +66,7 @@ async fn enrolled(
         let photos_removed = process.remove_photos(read.record.as_ref()).await;
         let put = fresh_photo(process, request.origin.image, photo.take()).await?;
         let enrolment = enrolment(process, request, put.key.clone(), photos_removed);
-        let write = Write { now: process.now(), nonce: process.nonce() };
+        let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: process.cutoffs() };
         let Ok(Enrolled::Changed { record, faces, photo_named }) =
             enrol(&request.origin, read.record.as_ref(), enrolment, write)
         else {
@@ -153,7 +154,9 @@ async fn erased(
     loop {
         let read = process.read_record(image).await?;
         let Some(before) = &read.record else { return Ok(None) };
-        let write = Write { now: process.now(), nonce: process.nonce() };
+        let stale = users::stale_claims(process, before, faces).await?;
+        let before = &without_stale(before, faces, &stale);
+        let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: process.cutoffs() };
         match erase(before, faces, write) {
             Erasure { record: Some(record), erased, .. } => {
                 if process.write_record(&record, &read, Cause::Deletion).await? == Written::Yes {
@@ -169,7 +172,7 @@ async fn erased(
 }
 
 /// Asks indexing to project the record now, and waits for it.
-async fn project_now(process: &Process, image: ImageId, wait: Duration) -> Result<(), Lost> {
+pub async fn project_now(process: &Process, image: ImageId, wait: Duration) -> Result<(), Lost> {
     let reply = Reply::default();
     let answered = reply.clone();
     process.spawn(Kind::Server, "projection", |indexing| async move {

@@ -3,12 +3,15 @@
 //! sleep anywhere; an auditor watches I2 to I5.
 //!
 //! What the model takes for granted: a call is on its way for less than a day (with the hour of a read), a client
-//! retries for less than a day, clocks agree, and the log is not lost together with what the index has not flushed.
+//! retries for less than a day, clocks agree, the log is not lost together with what the index has not flushed, and a
+//! retention rule is in the store within a second of its decision or never.
 
 #![cfg(test)]
 
+mod administration;
 mod audit;
 mod blobs;
+mod catalog;
 mod client;
 mod executor;
 mod index;
@@ -22,6 +25,9 @@ mod reply;
 mod rules;
 mod scenario;
 mod teeth;
+mod user_audit;
+mod user_client;
+mod users;
 mod world;
 
 use std::collections::BTreeMap;
@@ -50,7 +56,7 @@ fn the_invariants_hold() {
     let config =
         Config { cases: cases(), failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
     let run = |seed| {
-        let outcome = scenario::run(seed, &[]);
+        let outcome = scenario::run(seed, &[]).and_then(|_| scenario::run_with_users(seed, &[]));
         outcome.map(drop).map_err(|failure| TestCaseError::fail(failure.to_string()))
     };
     if let Err(failure) = TestRunner::new(config).run(&proptest::num::u64::ANY, run) {
@@ -62,35 +68,50 @@ fn the_invariants_hold() {
 const CORNERS: &[&str] = &[
     "a client retried a deletion",
     "a client retried an enrolment",
+    "a claim came too late",
+    "a client retried a change of a user",
     "a client sent an answered request again",
+    "a creation ended a deletion",
     "a husk was removed",
+    "a photo went before its faces",
     "a photo was swept",
     "a process crashed",
     "a process slept",
     "a put that won said that it lost",
     "a record was gone",
+    "a retry ended a deletion of a user",
     "a retry found its deletion",
     "a retry found its enrolment",
+    "a rule was lengthened",
+    "a rule was set",
+    "a stale claim was met",
     "a writer knew its write again",
+    "a writer of a user knew its write again",
+    "a writer of a user was too late",
     "a writer of a record found its read too old",
     "a writer was too late",
+    "an association was acknowledged",
     "an attempt was too old",
     "an effect came late",
     "an erased point was removed",
+    "faces were released again",
     "indexing lost its connection",
     "indexing read again",
     "reconciling found a difference",
     "retention erased a face",
     "the index lost power",
     "the log was lost",
+    "the sweep found an expired face",
 ];
 
 #[test]
 fn the_model_reaches_every_corner() {
     let mut counts = BTreeMap::<_, u64>::new();
     for seed in 0..200 {
-        for (what, count) in scenario::run(seed, &[]).unwrap_or_else(|failure| panic!("{failure}")) {
-            *counts.entry(what).or_default() += count;
+        for run in [scenario::run, scenario::run_with_users] {
+            for (what, count) in run(seed, &[]).unwrap_or_else(|failure| panic!("{failure}")) {
+                *counts.entry(what).or_default() += count;
+            }
         }
     }
     for corner in CORNERS {

@@ -17,6 +17,20 @@ pub enum Rule {
     SearchesWait,
     /// What has expired is not searched.
     SearchesHideExpired,
+    /// What is older than the retention rule is not searched.
+    SearchesHideAged,
+    /// What is older than the retention rule counts as erased when a photo is enrolled.
+    TransitionsEraseAged,
+    /// A lengthened rule keeps the old cutoff as a floor.
+    FloorsStay,
+    /// The floor covers the time for which the old rule may still be believed.
+    OldRulesAreBelieved,
+    /// A rule is answered only when nobody believes the old one any more.
+    RulesAnswerLater,
+    /// The sweep acts by the rule as it is then.
+    SweepReadsRetention,
+    /// A photo goes when its own time has come.
+    PhotosHaveTheirTime,
     /// A request that is remembered does not enrol again (rule 4).
     RequestMemory,
     /// An attempt is given up an hour after it began.
@@ -53,6 +67,24 @@ pub enum Rule {
     Retention,
     /// Photos that no record names are removed after a day.
     PhotosAreSwept,
+    /// Taking a claim out writes the record even where it has none.
+    UnclaimingWrites,
+    /// Records are read before their faces are reserved, and claimed over what was read.
+    RecordsReadBeforeReserving,
+    /// A reservation writes the user even where the faces are there already.
+    ReservingWrites,
+    /// Faces are dropped from a user only over the state that was read before their claims were taken out.
+    DroppedOverRead,
+    /// A deleted user names its faces until no point shows it.
+    HusksNameFaces,
+    /// Faces leave only when that is projected.
+    ReleaseProjects,
+    /// A user is created again only when all faces of the life before have left.
+    CreationEndsDeletion,
+    /// A claim of an earlier life is not that of a later one.
+    GenerationsGrow,
+    /// A face that a user holds is not erased.
+    HeldFacesStay,
     /// The sweep leaves photos alone for a day: their record may be on its way.
     YoungPhotosStay,
 }

@@ -13,13 +13,13 @@ use crate::executor::{Executor, Kind, Shared, Task};
 use crate::random::hours;
 use crate::rules::Rule;
 use crate::world::{Faults, World};
-use crate::{client, indexing, ledger};
+use crate::{client, indexing, ledger, user_client};
 
 const CONSUMERS: usize = 2;
 const LEDGER: usize = CONSUMERS;
 /// The consumer that may sleep.
 const SLEEPER: usize = 1;
-const STEPS_MAX: u64 = 300_000;
+const STEPS_MAX: u64 = 1_000_000;
 /// The time in which all that is to go has gone: a day, two walks of the ledger, and some.
 const GONE_AFTER: Duration = hours(80);
 
@@ -47,7 +47,18 @@ pub type Counts = BTreeMap<&'static str, u64>;
 
 /// Runs the model from a seed, with all rules kept or one broken.
 pub fn run(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<Failure>> {
-    let mut executor = Executor::new(World::new(seed, broken), start);
+    run_world(seed, World::new(seed, broken))
+}
+
+/// As [`run`], with clients that change users too.
+pub fn run_with_users(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<Failure>> {
+    let mut world = World::new(seed, broken);
+    world.users_are_there = true;
+    run_world(seed, world)
+}
+
+fn run_world(seed: u64, world: World) -> Result<Counts, Box<Failure>> {
+    let mut executor = Executor::new(world, start);
     let found =
         trouble(&mut executor).and_then(|()| rest(&mut executor)).and_then(|()| reconcile(&mut executor));
     let mut world = executor.world.borrow_mut();
@@ -94,8 +105,13 @@ fn trouble(executor: &mut Executor) -> Result<(), Violation> {
     for number in 0..clients {
         let operations = 4 + executor.world.borrow_mut().random.below(6);
         let name = format!("client {number}");
-        let task = Task::new(&executor.world, (Kind::Client, &name), false, |process| {
-            client::run(process, operations)
+        let with_users = executor.world.borrow().users_are_there;
+        let task = Task::new(&executor.world, (Kind::Client, &name), false, async move |process| {
+            if with_users {
+                user_client::run(process, 2 * operations).await;
+            } else {
+                client::run(process, operations).await;
+            }
         });
         executor.add(task);
     }
@@ -154,6 +170,8 @@ fn reconcile(executor: &mut Executor) -> Result<(), Violation> {
     check_points(&mut world);
     check_records(&mut world);
     check_photos(&mut world);
+    world.check_users();
+    world.check_shown_users();
     verdict(&world)
 }
 
@@ -209,7 +227,7 @@ fn check_records(world: &mut World) {
     let mut broken = Vec::new();
     for record in world.blobs.records() {
         let image = record.origin.image;
-        for (face, _) in record.live_faces(world.now) {
+        for (face, _) in record.live_faces(world.horizon()) {
             let id = record.face_id(face.number);
             if !world.matches(id) {
                 broken.push((Invariant::I2, format!("{id} is live and not searchable")));
@@ -222,7 +240,7 @@ fn check_records(world: &mut World) {
             broken.push((Invariant::I9, format!("the record of {image} keeps an expired template")));
         }
         let live = record.faces.iter().any(|face| face.live().is_some());
-        if live != (record.state == State::Enrolled) || live != record.photo.is_some() {
+        if live != (record.state == State::Enrolled) || (record.photo.is_some() && !live) {
             broken.push((Invariant::I4, format!("the record of {image} contradicts itself")));
         }
     }
@@ -230,8 +248,8 @@ fn check_records(world: &mut World) {
 }
 
 fn keeps_expired(world: &World, record: &Record) -> bool {
-    let expiries = record.faces.iter().filter_map(|face| face.live()).filter_map(|live| live.expires_at);
-    expiries.into_iter().any(|at| overdue(world, at))
+    let then = world.catalog.current().0.horizon(world.now.minus(GONE_AFTER));
+    record.faces.iter().any(|face| face.live().is_some() && face.live_at(then).is_none())
 }
 
 fn check_photos(world: &mut World) {
@@ -239,6 +257,10 @@ fn check_photos(world: &mut World) {
     for photo in world.blobs.photos() {
         let record = world.blobs.record(photo.image).map(|(record, _)| record);
         let named = record.is_some_and(|record| record.photo.as_ref() == Some(&photo.key));
+        let then = world.catalog.current().0.cutoffs(world.now.minus(GONE_AFTER));
+        if named && then.has_photo_expired(photo.key.put_at) {
+            broken.push((Invariant::I9, format!("the photo of {} has outlived its rule", photo.image)));
+        }
         if !named && overdue(world, photo.put_at) {
             broken.push((Invariant::I9, format!("a photo of {} is left that no record names", photo.image)));
         }

@@ -1,6 +1,6 @@
 //! The model has teeth: whichever rule is broken, the auditor finds it.
 
-use crate::audit::Invariant::{self, I2, I3, I4, I5, I9, Photo};
+use crate::audit::Invariant::{self, I2, I3, I4, I5, I9, Photo, Users};
 use crate::rules::Rule;
 use crate::scenario;
 
@@ -10,10 +10,17 @@ type Broken = (&'static [Rule], &'static [Invariant]);
 const SEEDS: u64 = 4_000;
 
 fn check(broken: &[Broken]) {
+    check_runs(scenario::run, broken);
+}
+
+fn check_runs(
+    run: fn(u64, &'static [Rule]) -> Result<scenario::Counts, Box<scenario::Failure>>,
+    broken: &[Broken],
+) {
     for (rules, invariants) in broken {
         for invariant in *invariants {
             let finds = |seed: &u64| {
-                scenario::run(*seed, rules).is_err_and(|failure| failure.violation.invariant == *invariant)
+                run(*seed, rules).is_err_and(|failure| failure.violation.invariant == *invariant)
             };
             let found = (0..SEEDS).find(finds);
             assert!(found.is_some(), "no run without {rules:?} broke {invariant:?}");
@@ -33,6 +40,19 @@ fn every_rule_of_indexing_is_needed() {
         (&[Rule::SearchesWait], &[I3]),
         (&[Rule::SearchesHideExpired], &[I3]),
         (&[Rule::ChangesCarryVersions], &[I3, I9]),
+    ]);
+}
+
+#[test]
+fn every_rule_of_retention_is_needed() {
+    check(&[
+        (&[Rule::SearchesHideAged], &[I3]),
+        (&[Rule::TransitionsEraseAged], &[I3]),
+        (&[Rule::FloorsStay], &[I3]),
+        (&[Rule::OldRulesAreBelieved], &[I3]),
+        (&[Rule::RulesAnswerLater], &[I3]),
+        (&[Rule::SweepReadsRetention], &[I2]),
+        (&[Rule::PhotosHaveTheirTime], &[I9]),
     ]);
 }
 
@@ -65,4 +85,23 @@ fn every_rule_of_the_ledger_is_needed() {
         (&[Rule::PhotosAreSwept], &[I9]),
         (&[Rule::YoungPhotosStay], &[Photo]),
     ]);
+}
+
+#[test]
+fn every_rule_of_users_is_needed() {
+    check_runs(
+        scenario::run_with_users,
+        &[
+            (&[Rule::UnclaimingWrites], &[Users]),
+            (&[Rule::RecordsReadBeforeReserving], &[Users]),
+            (&[Rule::ReservingWrites], &[Users]),
+            (&[Rule::DroppedOverRead], &[Users]),
+            (&[Rule::HusksNameFaces], &[Users]),
+            (&[Rule::ReleaseProjects], &[Users]),
+            (&[Rule::CreationEndsDeletion], &[Users]),
+            (&[Rule::GenerationsGrow], &[Users]),
+            (&[Rule::HeldFacesStay], &[Users]),
+            (&[Rule::CompareAndSwap], &[Users]),
+        ],
+    );
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
-use super::violation::{self, Violations, broken, shown};
+use super::violation::{self, Broken, Violations, broken, shown};
 use super::{Member, Rule, Text};
 
 /// Why a request is refused before any work.
@@ -13,7 +13,7 @@ pub enum Refusal {
     /// A value has the wrong JSON type.
     WrongType(String),
     /// Constraints are broken; the message lists them.
-    Constraints(String),
+    Constraints(Broken),
     /// A photo has more bytes than its rule allows.
     ImageTooLarge,
 }
@@ -29,7 +29,7 @@ pub fn check(members: &'static [Member], request: &Map<String, Value>) -> Result
     if walk.too_large {
         return Err(Refusal::ImageTooLarge);
     }
-    walk.violations.message().map_or(Ok(()), |message| Err(Refusal::Constraints(message)))
+    walk.violations.broken().map_or(Ok(()), |broken| Err(Refusal::Constraints(broken)))
 }
 
 struct Walk {

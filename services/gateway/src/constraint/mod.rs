@@ -9,7 +9,8 @@ mod violation;
 
 pub use check::{Refusal, check};
 pub use pattern::Pattern;
-pub(crate) use pattern::{BUCKET, NAME, NAME_OR_COLON, TAG_KEY, TAG_VALUE, UUID};
+pub(crate) use pattern::{BUCKET, NAME, NAME_OR_COLON, TAG_KEY, TAG_VALUE, TOKEN, UUID};
+pub use violation::Broken;
 
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,10 @@ pattern!(
     TAG_VALUE, r"^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$"
 );
 pattern!(
+    /// Clients' tokens.
+    TOKEN, r"^[a-zA-Z0-9-_]+$"
+);
+pattern!(
     /// Names of buckets.
     BUCKET, r"[0-9A-Za-z\.\-_]*"
 );
@@ -98,6 +102,7 @@ mod tests {
         check(UUID, &[uuid], &["", &uuid.to_uppercase(), &format!("{uuid}0"), &uuid.replace('-', "")]);
         check(TAG_KEY, &["", "Stufe", "größe", "a b", "x:y/z=+-@", "AWS:x"], &["aws:x", "a!", "a\n"]);
         check(TAG_VALUE, &["", "aws:x", "ö 1"], &["a!", "<b>"]);
+        check(TOKEN, &["a", "0-_Z"], &["", "a.b", "a\n", "é"]);
         check(BUCKET, &["", "my-bucket.1_2"], &["a/b", "ä"]);
     }
 }

@@ -23,7 +23,8 @@ fn said(extra: serde_json::Value) -> Option<Refusal> {
 
 fn violation(value: &str, path: &str, constraint: &str) -> Option<Refusal> {
     let text = format!("Value {value} at '{path}' failed to satisfy constraint: {constraint}");
-    Some(Refusal::Constraints(format!("1 validation error detected: {text}")))
+    let fields = vec![(path.to_owned(), constraint.to_owned())];
+    Some(Refusal::Constraints(Broken { message: format!("1 validation error detected: {text}"), fields }))
 }
 
 #[test]
@@ -101,7 +102,8 @@ fn each_bound_is_told_in_the_words_of_the_general_layer() {
 
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
-    let Some(Refusal::Constraints(message)) = said(json!({"CollectionId": "", "MaxFaces": 0, "Filter": "x"}))
+    let Some(Refusal::Constraints(Broken { message, .. })) =
+        said(json!({"CollectionId": "", "MaxFaces": 0, "Filter": "x"}))
     else {
         panic!("it is refused");
     };
@@ -142,7 +144,8 @@ fn photos_are_measured_without_decoding() {
 #[test]
 fn long_values_are_cut_and_photos_never_shown() {
     let long = "ä".repeat(10_000);
-    let Some(Refusal::Constraints(message)) = said(json!({"CollectionId": long, "Ids": [long, long, long]}))
+    let Some(Refusal::Constraints(Broken { message, .. })) =
+        said(json!({"CollectionId": long, "Ids": [long, long, long]}))
     else {
         panic!("it is refused");
     };

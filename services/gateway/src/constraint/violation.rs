@@ -14,6 +14,16 @@ const LISTED_MAX: usize = 10;
 pub(super) struct Violations {
     count: usize,
     listed: Vec<String>,
+    fields: Vec<(String, String)>,
+}
+
+/// What is broken of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The sentence of AWS's general layer.
+    pub message: String,
+    /// The first members that break a constraint, each with the constraint.
+    pub fields: Vec<(String, String)>,
 }
 
 impl Violations {
@@ -23,14 +33,16 @@ impl Violations {
         if self.listed.len() < LISTED_MAX {
             let at = format!("Value {value} at '{path}'");
             self.listed.push(format!("{at} failed to satisfy constraint: {constraint}"));
+            self.fields.push((path.to_owned(), constraint.to_owned()));
         }
     }
 
-    /// The whole message; none where nothing is broken.
-    pub(super) fn message(&self) -> Option<String> {
+    /// All that is broken; none where nothing is.
+    pub(super) fn broken(self) -> Option<Broken> {
         let errors = if self.count == 1 { "error" } else { "errors" };
         let listed = self.listed.join("; ");
-        (self.count > 0).then(|| format!("{} validation {errors} detected: {listed}", self.count))
+        let message = format!("{} validation {errors} detected: {listed}", self.count);
+        (self.count > 0).then_some(Broken { message, fields: self.fields })
     }
 }
 

@@ -2,31 +2,19 @@
 //! why. `AccessDeniedException` would send a client to look for a permission that nobody can give.
 
 /// Operations that are to come.
-const NOT_YET: [&str; 25] = [
-    "AssociateFaces",
-    "CompareFaces",
+const NOT_YET: [&str; 13] = [
     "CreateFaceLivenessSession",
     "CreateStreamProcessor",
-    "CreateUser",
     "DeleteStreamProcessor",
-    "DeleteUser",
     "DescribeStreamProcessor",
-    "DetectFaces",
-    "DisassociateFaces",
     "GetFaceDetection",
     "GetFaceLivenessSessionResults",
     "GetFaceSearch",
     "ListStreamProcessors",
-    "ListTagsForResource",
-    "ListUsers",
-    "SearchUsers",
-    "SearchUsersByImage",
     "StartFaceDetection",
     "StartFaceSearch",
     "StartStreamProcessor",
     "StopStreamProcessor",
-    "TagResource",
-    "UntagResource",
     "UpdateStreamProcessor",
 ];
 

@@ -1,60 +1,39 @@
 //! CreateCollection.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use vidimus_proto::api;
 use vidimus_runtime::catalog::NewCollection;
 
 use super::Operation;
 use super::shapes::COLLECTION_ID;
-use crate::constraint::{Member, Rule, TAG_KEY, TAG_VALUE, Text, optional};
+use super::tags::{TAGS, check_count};
+use crate::constraint::{Member, optional};
 use crate::error::ApiError;
 use crate::services::{Context, Services, collection_name};
 
-pub(super) struct CreateCollection;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Input {
-    collection_id: String,
-    tags: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Output {
-    status_code: u16,
-    collection_arn: String,
-    face_model_version: String,
-}
+pub(crate) struct CreateCollection;
 
 impl Operation for CreateCollection {
     const NAME: &'static str = "CreateCollection";
-    const MEMBERS: &'static [Member] = &[
-        COLLECTION_ID,
-        optional(
-            "Tags",
-            Rule::TextMap {
-                keys: Text::of(1, 128).like(TAG_KEY),
-                values: Text::of(0, 256).like(TAG_VALUE),
-                max: 200,
-            },
-        ),
-    ];
-    type Input = Input;
-    type Output = Output;
+    const MEMBERS: &'static [Member] = &[COLLECTION_ID, optional("Tags", TAGS)];
+    type Input = api::CreateCollectionRequest;
+    type Output = api::CreateCollectionResponse;
 
-    async fn answer(services: &Services, context: &Context, input: Input) -> Result<Output, ApiError> {
+    async fn answer(
+        services: &Services,
+        context: &Context,
+        input: Self::Input,
+    ) -> Result<Self::Output, ApiError> {
+        check_count(&input.tags)?;
         let models = &services.deps.face_models;
         let new = NewCollection {
             tenant: context.tenant(),
             name: collection_name(&input.collection_id)?,
             placement: models.placement.clone(),
             face_model_version: models.face_model_version.clone(),
-            tags: input.tags.unwrap_or_default(),
+            tags: input.tags,
         };
         let collection = services.deps.catalog.create_collection(new).await?;
-        Ok(Output {
+        Ok(api::CreateCollectionResponse {
             status_code: 200,
             collection_arn: context.collection_arn(&collection.name),
             face_model_version: collection.face_model_version.clone(),

@@ -1,35 +1,17 @@
 //! ListFaces.
 
-use serde::{Deserialize, Serialize};
+use vidimus_domain::catalog::Collection;
+use vidimus_proto::api;
 use vidimus_proto::internal::v1;
 
 use super::Operation;
-use super::shapes::{COLLECTION_ID, FACE_IDS, Face, PAGE_SIZE, PAGE_TOKEN, USER_ID, face_ids, page_size};
+use super::shapes::{COLLECTION_ID, FACE_IDS, PAGE_SIZE, PAGE_TOKEN, USER_ID, face, face_ids, page_size};
 use crate::constraint::{Member, optional};
-use crate::error::{ApiError, ErrorType};
+use crate::error::ApiError;
 use crate::services::{Context, Services, answered, collection_ref};
 use crate::token::Listing;
 
-pub(super) struct ListFaces;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Input {
-    collection_id: String,
-    next_token: Option<String>,
-    max_results: Option<u32>,
-    user_id: Option<String>,
-    face_ids: Option<Vec<String>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Output {
-    faces: Vec<Face>,
-    face_model_version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_token: Option<String>,
-}
+pub(crate) struct ListFaces;
 
 impl Operation for ListFaces {
     const NAME: &'static str = "ListFaces";
@@ -40,35 +22,58 @@ impl Operation for ListFaces {
         optional("UserId", USER_ID),
         optional("FaceIds", FACE_IDS),
     ];
-    type Input = Input;
-    type Output = Output;
+    type Input = api::ListFacesRequest;
+    type Output = api::ListFacesResponse;
 
-    async fn answer(services: &Services, context: &Context, input: Input) -> Result<Output, ApiError> {
+    async fn answer(
+        services: &Services,
+        context: &Context,
+        input: Self::Input,
+    ) -> Result<Self::Output, ApiError> {
         let collection = services.collection(context, &input.collection_id).await?;
-        if let Some(user) = input.user_id {
-            // No operation makes users yet, so there is none.
-            return Err(ApiError::new(
-                ErrorType::ResourceNotFound,
-                format!("The user id: {user} does not exist"),
-            ));
-        }
         let tenant = context.tenant();
         let listing = Listing { tenant, operation: Self::NAME, collection: Some(collection.uid) };
-        let request = v1::ListFacesRequest {
-            collection: Some(collection_ref(&collection)),
-            after_face_id: services.open(&listing, input.next_token.as_deref())?.unwrap_or_default(),
+        let wanted = Page {
+            after: services.open(&listing, input.next_token.as_deref())?.unwrap_or_default(),
             faces_max: page_size(input.max_results),
-            face_ids: face_ids(&input.face_ids.unwrap_or_default())?,
-            user_id: String::new(),
+            face_ids: face_ids(&input.face_ids)?,
+            user_id: input.user_id.unwrap_or_default(),
         };
-        let listed = answered(services.deps.query.list_faces(tonic::Request::new(request)).await)?;
-        let version = &collection.face_model_version;
-        let last = Some(listed.last_face_id).filter(|id| !id.is_empty());
-        let faces = listed.faces.into_iter().map(|view| Face::new(view, version));
-        Ok(Output {
-            faces: faces.collect::<Result<_, _>>()?,
-            face_model_version: version.clone(),
+        let (faces, last) = page(services, &collection, wanted).await?;
+        Ok(api::ListFacesResponse {
+            faces,
+            face_model_version: collection.face_model_version.clone(),
             next_token: last.map(|id| services.seal(&listing, &id)).transpose()?,
         })
     }
+}
+
+/// A page of a collection's faces that is asked for.
+pub(crate) struct Page {
+    /// The last face id of the page before; empty: from the first.
+    pub(crate) after: Vec<u8>,
+    pub(crate) faces_max: u32,
+    /// Empty: all.
+    pub(crate) face_ids: Vec<Vec<u8>>,
+    /// Empty: of all users and of none.
+    pub(crate) user_id: String,
+}
+
+/// The page's faces, and its last face id where there are more.
+pub(crate) async fn page(
+    services: &Services,
+    collection: &Collection,
+    wanted: Page,
+) -> Result<(Vec<api::Face>, Option<Vec<u8>>), ApiError> {
+    let request = v1::ListFacesRequest {
+        collection: Some(collection_ref(collection)),
+        after_face_id: wanted.after,
+        faces_max: wanted.faces_max,
+        face_ids: wanted.face_ids,
+        user_id: wanted.user_id,
+    };
+    let listed = answered(services.deps.query.list_faces(tonic::Request::new(request)).await)?;
+    let last = Some(listed.last_face_id).filter(|id| !id.is_empty());
+    let faces = listed.faces.into_iter().map(|view| face(view, &collection.face_model_version));
+    Ok((faces.collect::<Result<_, _>>()?, last))
 }

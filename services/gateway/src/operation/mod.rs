@@ -1,14 +1,23 @@
-//! The operations: for each a shape, a table of constraints and a handler. Adding one is a type that implements
-//! [`Operation`] and its line in [`OPERATIONS`].
+//! The operations: for each a table of constraints and a handler. Their messages are those of the public API
+//! (`vidimus_proto::api`), which AWS-JSON and gRPC carry alike. Adding one is a type that implements [`Operation`], its line in
+//! [`OPERATIONS`] and its method of the gRPC service.
 
 mod absent;
 mod collections;
+mod compare;
 mod create_collection;
 mod delete_faces;
+pub(crate) mod fuzzing;
 mod index_faces;
 mod list_faces;
+mod parse;
+mod photos;
+mod retention;
 mod search;
+mod search_users;
 mod shapes;
+mod tags;
+mod users;
 
 use std::future::Future;
 
@@ -17,12 +26,27 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
-use crate::constraint::{Member, Rule, check};
+use crate::constraint::{Member, Rule};
 use crate::error::{ApiError, ErrorType};
 use crate::offload::offload;
 use crate::services::{Context, Services};
+
+pub(crate) use collections::{DeleteCollection, DescribeCollection, ListCollections};
+pub(crate) use compare::{CompareFaces, DetectFaces};
+pub(crate) use create_collection::CreateCollection;
+pub(crate) use delete_faces::DeleteFaces;
+pub(crate) use index_faces::IndexFaces;
+pub(crate) use list_faces::{ListFaces, Page, page as faces_page};
+pub(crate) use parse::{check_message, parse};
+pub(crate) use photos::GetPhoto;
+pub(crate) use retention::{GetRetention, SetRetention};
+pub(crate) use search::{SearchFaces, SearchFacesByImage};
+pub(crate) use search_users::{SearchUsers, SearchUsersByImage};
+pub(crate) use tags::{ListTagsForResource, TagResource, UntagResource};
+pub(crate) use users::{
+    AssociateFaces, CreateUser, DeleteUser, DisassociateFaces, ListUsers, USERS_PAGE_MAX, page as users_page,
+};
 
 #[cfg(test)]
 mod tests;
@@ -30,27 +54,52 @@ mod tests;
 /// What `X-Amz-Target` begins with.
 const TARGET_PREFIX: &str = "RekognitionService.";
 
-/// Every operation there is.
-static OPERATIONS: [Row; 9] = [
-    row::<create_collection::CreateCollection>(),
-    row::<collections::DescribeCollection>(),
-    row::<collections::ListCollections>(),
-    row::<collections::DeleteCollection>(),
-    row::<index_faces::IndexFaces>(),
-    row::<list_faces::ListFaces>(),
-    row::<search::SearchFaces>(),
-    row::<search::SearchFacesByImage>(),
-    row::<delete_faces::DeleteFaces>(),
+/// Every operation of AWS-JSON.
+static OPERATIONS: [Row; 21] = [
+    row::<CreateCollection>(),
+    row::<DescribeCollection>(),
+    row::<ListCollections>(),
+    row::<DeleteCollection>(),
+    row::<IndexFaces>(),
+    row::<ListFaces>(),
+    row::<SearchFaces>(),
+    row::<SearchFacesByImage>(),
+    row::<DeleteFaces>(),
+    row::<DetectFaces>(),
+    row::<CompareFaces>(),
+    row::<CreateUser>(),
+    row::<DeleteUser>(),
+    row::<ListUsers>(),
+    row::<AssociateFaces>(),
+    row::<DisassociateFaces>(),
+    row::<SearchUsers>(),
+    row::<SearchUsersByImage>(),
+    row::<TagResource>(),
+    row::<UntagResource>(),
+    row::<ListTagsForResource>(),
 ];
 
+/// What an operation takes of its tenant's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It searches faces.
+    Search,
+    /// It enrols a photo.
+    Enrolment,
+    /// Neither.
+    Other,
+}
+
 /// An operation of the API.
-trait Operation {
+pub(crate) trait Operation: 'static {
     /// Its name.
     const NAME: &'static str;
     /// What its request may be; checked before [`Operation::Input`] is read.
     const MEMBERS: &'static [Member];
+    /// What it takes of its tenant's limits.
+    const KIND: Kind = Kind::Other;
     /// Its request.
-    type Input: DeserializeOwned + Send + 'static;
+    type Input: Serialize + DeserializeOwned + Send + 'static;
     /// Its answer.
     type Output: Serialize + Send;
 
@@ -79,12 +128,13 @@ type Run = for<'a> fn(&'a Services, &'a Context, Bytes) -> BoxFuture<'a, Result<
 /// An operation in the table.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
     members: &'static [Member],
     run: Run,
 }
 
 const fn row<O: Operation>() -> Row {
-    Row { name: O::NAME, members: O::MEMBERS, run: run::<O> }
+    Row { name: O::NAME, kind: O::KIND, members: O::MEMBERS, run: run::<O> }
 }
 
 fn run<'a, O: Operation>(
@@ -99,17 +149,6 @@ fn run<'a, O: Operation>(
         Ok(Answer { body, headers: O::headers(&output) })
     }
     .boxed()
-}
-
-/// Reads and checks a request. An empty body is an empty request.
-fn parse<O: Operation>(body: &[u8]) -> Result<O::Input, ApiError> {
-    let not_json = |_| ApiError::new(ErrorType::Serialization, "The request's body is not a JSON object.");
-    let request: Map<String, Value> =
-        if body.is_empty() { Map::new() } else { serde_json::from_slice(body).map_err(not_json)? };
-    check(O::MEMBERS, &request)?;
-    // What is left to fail is base64, and no message may show what was sent there.
-    serde_json::from_value(Value::Object(request))
-        .map_err(|_| ApiError::new(ErrorType::Serialization, "Bytes must be standard base64."))
 }
 
 /// The operation that `X-Amz-Target` names.

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::constraint::check;
 
 /// The constraint rows of every operation, checked at their edges: (operation, member path, good values, bad values).
 fn check_edges(operation: &str, base: &Value, member: &str, (good, bad): (&[Value], &[Value])) {
@@ -21,9 +22,12 @@ fn check_edges(operation: &str, base: &Value, member: &str, (good, bad): (&[Valu
 const FACE: &str = "0123abcd-0123-4123-8123-0123456789ab";
 
 /// A right request of every operation with every member that has a row.
-fn requests() -> [(&'static str, Value); 9] {
+fn requests() -> [(&'static str, Value); 21] {
     let photo = json!({"Bytes": "AAAA", "S3Object": {"Bucket": "abc", "Name": "n", "Version": "v"}});
     let named = json!({"CollectionId": "c"});
+    let user = json!({"CollectionId": "c", "UserId": "u", "ClientRequestToken": "t"});
+    let arn = "arn:aws:rekognition:r:123456789012:collection/c";
+    let options = json!({"TargetFpir": 0.1});
     [
         ("CreateCollection", json!({"CollectionId": "c", "Tags": {"k": "v"}})),
         ("DescribeCollection", named.clone()),
@@ -32,7 +36,7 @@ fn requests() -> [(&'static str, Value); 9] {
         (
             "IndexFaces",
             json!({"CollectionId": "c", "Image": photo, "ExternalImageId": "e", "DetectionAttributes": ["ALL"],
-                "MaxFaces": 5, "QualityFilter": "AUTO"}),
+                "MaxFaces": 5, "QualityFilter": "AUTO", "Vidimus": {"ExpiresAt": 2e9}}),
         ),
         (
             "ListFaces",
@@ -41,13 +45,45 @@ fn requests() -> [(&'static str, Value); 9] {
         ("DeleteFaces", json!({"CollectionId": "c", "FaceIds": [FACE]})),
         (
             "SearchFaces",
-            json!({"CollectionId": "c", "FaceId": FACE, "MaxFaces": 5, "FaceMatchThreshold": 80.0}),
+            json!({"CollectionId": "c", "FaceId": FACE, "MaxFaces": 5, "FaceMatchThreshold": 80.0,
+                "Vidimus": options}),
         ),
         (
             "SearchFacesByImage",
             json!({"CollectionId": "c", "Image": photo, "MaxFaces": 5, "FaceMatchThreshold": 80.0,
+                "QualityFilter": "NONE", "Vidimus": options}),
+        ),
+        ("DetectFaces", json!({"Image": photo, "Attributes": ["DEFAULT"]})),
+        (
+            "CompareFaces",
+            json!({"SourceImage": photo, "TargetImage": photo, "SimilarityThreshold": 80.0,
                 "QualityFilter": "NONE"}),
         ),
+        ("CreateUser", user.clone()),
+        ("DeleteUser", user),
+        ("ListUsers", json!({"CollectionId": "c", "MaxResults": 5, "NextToken": "t"})),
+        (
+            "AssociateFaces",
+            json!({"CollectionId": "c", "UserId": "u", "FaceIds": [FACE], "UserMatchThreshold": 75.0,
+                "ClientRequestToken": "t"}),
+        ),
+        (
+            "DisassociateFaces",
+            json!({"CollectionId": "c", "UserId": "u", "FaceIds": [FACE], "ClientRequestToken": "t"}),
+        ),
+        (
+            "SearchUsers",
+            json!({"CollectionId": "c", "UserId": "u", "FaceId": FACE, "UserMatchThreshold": 80.0,
+                "MaxUsers": 5, "Vidimus": options}),
+        ),
+        (
+            "SearchUsersByImage",
+            json!({"CollectionId": "c", "Image": photo, "UserMatchThreshold": 80.0, "MaxUsers": 5,
+                "QualityFilter": "NONE", "Vidimus": options}),
+        ),
+        ("TagResource", json!({"ResourceArn": arn, "Tags": {"k": "v"}})),
+        ("UntagResource", json!({"ResourceArn": arn, "TagKeys": ["k"]})),
+        ("ListTagsForResource", json!({"ResourceArn": arn})),
     ]
 }
 

@@ -48,14 +48,6 @@ async fn names_are_unique_in_a_tenant_and_only_there() {
 }
 
 #[tokio::test]
-async fn tags_are_refused_rather_than_forgotten() {
-    let house = House::new().await;
-    let tagged = json!({"CollectionId": "staff", "Tags": {"team": "a"}});
-    house.refuses("CreateCollection", tagged, ("InvalidParameterException", "Tags")).await;
-    assert_eq!(house.ok("ListCollections", json!({})).await["CollectionIds"], json!([]));
-}
-
-#[tokio::test]
 async fn collections_are_listed_by_pages() {
     let house = House::new().await;
     let names = (0..7).map(|number| format!("c{number}")).collect::<BTreeSet<_>>();

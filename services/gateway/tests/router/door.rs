@@ -84,7 +84,9 @@ async fn other_paths_methods_and_operations_are_told_so() {
         assert_eq!(refusal(&house, request).await, ("UnknownOperationException".to_owned(), 400));
     }
     house.refuses("DetectLabels", json!({}), ("UnknownOperationException", "not offered")).await;
-    house.refuses("SearchUsers", json!({}), ("UnknownOperationException", "not available here yet")).await;
+    house
+        .refuses("StartFaceSearch", json!({}), ("UnknownOperationException", "not available here yet"))
+        .await;
     house.refuses("Nonsense", json!({}), ("UnknownOperationException", "names no operation")).await;
 }
 

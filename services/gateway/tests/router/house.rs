@@ -17,8 +17,8 @@ use vidimus_domain::catalog::AccessKey;
 use vidimus_domain::score::Calibration;
 use vidimus_domain::{TenantName, UnixMillis};
 use vidimus_gateway::{Gateway, GatewayConfig, GatewayDeps};
-use vidimus_ports::memory::MemoryBlobStore;
-use vidimus_ports::{Clock, ManualClock, SeededRandom};
+use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryPhotoSource};
+use vidimus_ports::{Clock, ManualClock, Random, SeededRandom};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
 use vidimus_runtime::models::FaceModels;
 
@@ -28,6 +28,7 @@ pub struct House {
     pub gateway: Gateway,
     pub roles: Arc<Roles>,
     pub catalog: Arc<Catalog>,
+    pub photos: Arc<MemoryPhotoSource>,
     pub clock: Arc<ManualClock>,
     pub registry: Registry,
     pub alice: Client,
@@ -94,11 +95,14 @@ impl House {
             face_model_version: "1.0".to_owned(),
             calibration,
         };
+        let photos = Arc::new(MemoryPhotoSource::default());
         let deps = GatewayDeps {
             ingestion: roles.clone(),
             query: roles.clone(),
             catalog: catalog.clone(),
             face_models: Arc::new(face_models),
+            log: Arc::new(MemoryEventLog::new(random.nonce())),
+            photos: photos.clone(),
             clock: clock.clone(),
             random,
             token_key: [3; 32],
@@ -106,7 +110,7 @@ impl House {
         let mut registry = Registry::default();
         let gateway = Gateway::new(config, deps, &mut registry);
         let (alice, bob) = (tenant(&catalog, "alice").await, tenant(&catalog, "bob").await);
-        Self { gateway, roles, catalog, clock, registry, alice, bob }
+        Self { gateway, roles, catalog, photos, clock, registry, alice, bob }
     }
 
     /// Sends a request as it is.

@@ -6,5 +6,7 @@ mod collections;
 mod door;
 mod faces;
 mod fakes;
+mod grpc;
 mod house;
+mod images;
 mod network;

@@ -1,4 +1,5 @@
 //! A world of fakes with one tenant and one collection.
+#![expect(dead_code, reason = "each test file uses its part of it")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use vidimus_domain::catalog::Collection;
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::{Audit, AuditedAction, Change};
 use vidimus_domain::record::Record;
+use vidimus_domain::score::Calibration;
 use vidimus_domain::{ErrorCode, FaceId, Failure, UnixMillis};
 use vidimus_ingestion::{Ingestion, IngestionConfig, IngestionDeps};
 use vidimus_ports::clock::ManualClock;
@@ -25,6 +27,7 @@ use vidimus_proto::internal::v1::indexing_server::Indexing;
 use vidimus_proto::internal::v1::ingestion_server::Ingestion as _;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::errors::{failure_from_status, status_from_failure};
+use vidimus_runtime::models::FaceModels;
 
 /// Everything that ingestion stands on.
 pub struct World {
@@ -41,9 +44,12 @@ pub struct World {
 /// Finds as many faces as the photo's first byte says.
 struct FakeEmbedding;
 
-/// The faces of such a photo, side by side, largest first.
+/// The faces of such a photo, side by side, largest first. What follows an `@` is the direction of their templates in degrees.
 fn faces(photo: &[u8]) -> Vec<v1::DetectedFace> {
     let count = photo.first().copied().unwrap_or_default().saturating_sub(b'0');
+    let text = String::from_utf8_lossy(photo);
+    let degrees = text.split_once('@').map_or(0.0, |(_, degrees)| degrees.parse::<f32>().unwrap());
+    let (sine, cosine) = degrees.to_radians().sin_cos();
     let face = |number: u8| v1::DetectedFace {
         bounding_box: Some(v1::BoundingBox {
             left: f32::from(number) * 0.1,
@@ -53,7 +59,7 @@ fn faces(photo: &[u8]) -> Vec<v1::DetectedFace> {
         }),
         landmarks: vec![v1::Point::default(); 5],
         confidence: 0.9,
-        template: vec![0.6, 0.8],
+        template: vec![cosine, sine],
         ..v1::DetectedFace::default()
     };
     (0..count).map(face).collect()
@@ -88,6 +94,16 @@ impl Indexing for FakeIndexing {
     }
 }
 
+/// Similarity is a hundred times the cosine.
+fn face_models() -> FaceModels {
+    let fmr = vec![(0.3, 1e-3), (0.9, 1e-6)];
+    FaceModels {
+        placement: "model".parse().unwrap(),
+        face_model_version: "1.0".to_owned(),
+        calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
+    }
+}
+
 impl World {
     pub async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
@@ -113,6 +129,7 @@ impl World {
             embedding: Arc::new(FakeEmbedding),
             indexing: indexing.clone(),
             catalog: catalog.clone(),
+            face_models: Arc::new(face_models()),
             clock: clock.clone(),
             random,
         };
@@ -125,7 +142,7 @@ impl World {
         Self { blobs, log, catalog, collection, clock, indexing, faults, ingestion }
     }
 
-    fn reference(&self) -> Option<v1::CollectionRef> {
+    pub fn reference(&self) -> Option<v1::CollectionRef> {
         Some(v1::CollectionRef {
             tenant: self.collection.tenant.to_string(),
             uid: self.collection.uid.to_string(),

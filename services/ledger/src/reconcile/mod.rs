@@ -5,6 +5,7 @@
 mod dead;
 mod differences;
 mod photos;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::Records;
 
 use crate::LedgerDeps;
+use crate::expiry::Expirer;
 use crate::metrics::Metrics;
 
 /// Objects or points that are read as a page.
@@ -44,6 +46,8 @@ pub struct Reconciled {
     pub compared_records: u64,
     /// Differences that were said on the log.
     pub differences: u64,
+    /// Records of which something was erased because its time had come.
+    pub expired_records: u64,
     /// Husks that were removed.
     pub removed_husks: u64,
     /// Photos that no record names and that were removed.
@@ -57,6 +61,7 @@ pub(crate) struct Reconciler {
     deps: LedgerDeps,
     records: Records,
     changes: Changes,
+    expirer: Arc<Expirer>,
     metrics: Arc<Metrics>,
     /// When the last complete walk began; none before the first, which looks at everything.
     walked_at: Option<UnixMillis>,
@@ -79,11 +84,12 @@ impl Scope<'_> {
 }
 
 impl Reconciler {
-    pub(crate) fn new(deps: LedgerDeps, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(deps: LedgerDeps, expirer: Arc<Expirer>, metrics: Arc<Metrics>) -> Self {
         Self {
             records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             changes: Changes::new(Arc::clone(&deps.log)),
             deps,
+            expirer,
             metrics,
             walked_at: None,
             seen_dead: HashMap::new(),
@@ -116,6 +122,7 @@ impl Reconciler {
     async fn walk(&self, scope: &Scope<'_>, found: &mut Reconciled) -> Result<(), Failure> {
         self.compare(scope, found).await?;
         self.sweep_photos(scope, found).await.map_err(failure_from_port)?;
+        self.sweep_tokens(scope).await.map_err(failure_from_port)?;
         found.collections += 1;
         Ok(())
     }

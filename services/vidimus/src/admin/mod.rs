@@ -1,6 +1,8 @@
-//! `vidimus admin`: tenants, keys, reconciling. It asks the running service; where none runs it opens the directory.
+//! `vidimus admin`: tenants, keys, collections, reconciling. It asks the running service; where none runs it opens the directory.
 
+mod buckets;
 mod client;
+pub mod collections;
 pub mod service;
 
 use std::process::ExitCode;
@@ -10,14 +12,16 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use vidimus_files::OpenError;
-use vidimus_ports::Random;
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
+use vidimus_ports::{Clock, Random};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
 
 use crate::adapters;
 use crate::config::Config;
 use crate::output;
+use buckets::BucketCommand;
+use collections::{AdminAudit, CollectionCommand};
 use service::{AdminCommand, AdminService};
 
 /// Flags of `admin`.
@@ -40,6 +44,12 @@ pub enum What {
     /// Access keys: what a tenant's applications sign with.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Buckets: names that a tenant may use in `Image.S3Object`, each for a folder under the place of imports.
+    #[command(subcommand)]
+    Bucket(BucketCommand),
+    /// Collections: what there is, and how long each keeps faces and photos.
+    #[command(subcommand)]
+    Collection(CollectionCommand),
     /// Compare records with the index now, and have mended what differs (the service must run).
     Reconcile {
         /// Look at every record, not only at those that have changed since the last time.
@@ -126,6 +136,8 @@ impl From<What> for AdminCommand {
             What::Key(KeyCommand::Disable { id }) => Self::SetKeyDisabled { id, disabled: true },
             What::Key(KeyCommand::Enable { id }) => Self::SetKeyDisabled { id, disabled: false },
             What::Key(KeyCommand::Delete { id }) => Self::DeleteKey { id },
+            What::Bucket(command) => Self::Bucket(command),
+            What::Collection(command) => command.into(),
             What::Reconcile { full } => Self::Reconcile { full },
         }
     }
@@ -148,6 +160,7 @@ pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<E
 async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value> {
     config.data()?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let blobs = match adapters::open_blobs(config, Arc::clone(&random)) {
         Ok(blobs) => blobs,
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::InUse { .. })) => {
@@ -158,8 +171,15 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     if matches!(command, AdminCommand::Reconcile { .. }) {
         bail!("no service runs on {}: start it, it reconciles by itself", config.data()?.display());
     }
-    let deps = CatalogDeps { blobs, clock: Arc::new(SystemClock), random };
-    let service = AdminService { catalog: Arc::new(Catalog::new(deps, None)), ledger: None };
+    let audit = match command {
+        AdminCommand::SetRetention(_) => {
+            let log = adapters::open_log(config, &*random)?;
+            Some(AdminAudit { log, clock: Arc::clone(&clock), random: Arc::clone(&random) })
+        }
+        _ => None,
+    };
+    let deps = CatalogDeps { blobs, clock, random };
+    let service = AdminService { catalog: Arc::new(Catalog::new(deps, None)), ledger: None, audit };
     Ok(service.execute(command).await?)
 }
 

@@ -9,6 +9,9 @@ use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ledger::{Ledger, Walk};
 use vidimus_runtime::catalog::Catalog;
 
+use super::buckets::{self, BucketCommand};
+use super::collections::{self, AdminAudit, SetRetention};
+
 /// One administrative command, as it is sent to the running service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
@@ -59,6 +62,22 @@ pub enum AdminCommand {
         /// Its id.
         id: String,
     },
+    /// What tenants name buckets.
+    Bucket(BucketCommand),
+    /// A tenant's collections.
+    ListCollections {
+        /// Its name.
+        tenant: String,
+    },
+    /// One collection.
+    ShowCollection {
+        /// Its tenant's name.
+        tenant: String,
+        /// Its name.
+        name: String,
+    },
+    /// Set how long a collection keeps faces and photos.
+    SetRetention(SetRetention),
     /// Compare records with points.
     Reconcile {
         /// All of them.
@@ -73,6 +92,8 @@ pub struct AdminService {
     pub catalog: Arc<Catalog>,
     /// Reconciles; none where the service does not run.
     pub ledger: Option<Arc<Ledger>>,
+    /// Takes what is to be audited; none where the command needs no audit.
+    pub audit: Option<AdminAudit>,
 }
 
 impl AdminService {
@@ -113,6 +134,12 @@ impl AdminService {
             AdminCommand::DeleteKey { id } => {
                 catalog.delete_key(&id.parse()?).await?;
                 done()
+            }
+            AdminCommand::Bucket(command) => buckets::execute(catalog, command).await,
+            AdminCommand::ListCollections { tenant } => collections::list(catalog, &tenant).await,
+            AdminCommand::ShowCollection { tenant, name } => collections::show(catalog, &tenant, &name).await,
+            AdminCommand::SetRetention(set) => {
+                collections::set_retention(catalog, self.audit.as_ref(), set).await
             }
             AdminCommand::Reconcile { full } => self.reconcile(full).await,
         }
