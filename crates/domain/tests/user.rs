@@ -188,7 +188,7 @@ fn a_held_face_stays_and_a_stale_claim_holds_nothing() {
     let freed = without_stale(&claimed, &[number(1)], std::slice::from_ref(&anna));
     let erased = erase(&freed, &[number(1)], at(T0)).record.expect("it changes");
     assert!(erased.faces[0].live().is_none());
-    assert_eq!(users(&erased)[1], Some(anna.clone()), "the other face's claim is not touched");
+    assert_eq!(users(&erased)[1], Some(anna), "the other face's claim is not touched");
     assert_eq!(erased.faces[1].version, claimed.faces[1].version);
     assert_eq!(without_stale(&claimed, &[number(1)], &[claim("anna", 6)]), *claimed);
     let shown = projection(&claimed, T0).write;
