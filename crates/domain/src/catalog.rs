@@ -9,6 +9,7 @@ use crate::ids::{
     TenantName,
 };
 use crate::point::Gallery;
+use crate::retention::{Horizon, Retention};
 use crate::time::UnixMillis;
 
 /// An organisation.
@@ -97,6 +98,8 @@ pub struct Collection {
     pub deleted_at: Option<UnixMillis>,
     /// What its tenant has tagged it with.
     pub tags: BTreeMap<String, String>,
+    /// How long its faces and photos are kept.
+    pub retention: Retention,
     /// Marks the write that made this state.
     pub nonce: Nonce,
 }
@@ -112,6 +115,12 @@ impl Collection {
     #[must_use]
     pub fn gallery(&self) -> Gallery {
         Gallery { part: self.part(), placement: self.placement.clone() }
+    }
+
+    /// Which of its faces can match at `now`.
+    #[must_use]
+    pub fn horizon(&self, now: UnixMillis) -> Horizon {
+        self.retention.horizon(now)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::InvalidId;
+use crate::retention::InvalidRetention;
 
 /// One code for each thing a caller can do about a failure. One table (`runtime::errors`) takes it to gRPC and
 /// HTTP.
@@ -124,6 +125,12 @@ impl Failure {
 
 impl From<InvalidId> for Failure {
     fn from(error: InvalidId) -> Self {
+        Self::new(ErrorCode::InvalidParameter, error.to_string())
+    }
+}
+
+impl From<InvalidRetention> for Failure {
+    fn from(error: InvalidRetention) -> Self {
         Self::new(ErrorCode::InvalidParameter, error.to_string())
     }
 }

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod limits;
 pub mod point;
 pub mod record;
+pub mod retention;
 pub mod score;
 pub mod template;
 pub mod time;

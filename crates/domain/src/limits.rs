@@ -1,5 +1,7 @@
 //! A limit on everything. Where a figure is not ours its source stands beside it.
 
+use std::time::Duration;
+
 /// Largest photo sent as bytes: 5 MB (Amazon Rekognition Developer Guide, "Guidelines and quotas").
 pub const PHOTO_BYTES_MAX: usize = 5_242_880;
 /// Largest photo in a bucket: 15 MB (Amazon Rekognition Developer Guide, "Guidelines and quotas").
@@ -24,5 +26,9 @@ pub const FACES_PER_USER_MAX: usize = 100;
 pub const USERS_MAX: u32 = 500;
 /// Components of a template at most, for any face model.
 pub const TEMPLATE_DIMENSION_MAX: usize = 2048;
+/// The shortest that a retention rule keeps: a shorter one would let faces go before their enrolment is answered.
+pub const RETENTION_MIN: Duration = Duration::from_secs(1);
+/// The longest that a retention rule keeps: a hundred years. Who wants longer wants no rule.
+pub const RETENTION_MAX: Duration = Duration::from_secs(36_525 * 24 * 3600);
 /// Enrolment requests that one record remembers: past it the photo is enrolled too often in a day.
 pub const REQUESTS_PER_RECORD_MAX: usize = 1000;

@@ -2,6 +2,7 @@
 
 use crate::geometry::BoundingBox;
 use crate::ids::{ExternalImageId, FaceId, Part, Placement, UserId, Version};
+use crate::retention::Horizon;
 use crate::template::Template;
 use crate::time::UnixMillis;
 
@@ -48,6 +49,14 @@ pub struct LivePoint {
     pub expires_at: UnixMillis,
     /// What an answer shows of it.
     pub shown: ShownFace,
+}
+
+impl LivePoint {
+    /// Whether it can match then.
+    #[must_use]
+    pub fn is_shown_at(&self, horizon: Horizon) -> bool {
+        horizon.shows(self.enrolled_at, self.expires_at)
+    }
 }
 
 /// All that an answer shows of a face, so that no answer needs its record.

@@ -14,6 +14,7 @@ use vidimus_domain::record::{
     Enrolled, Enrolment, FaceBody, PhotoKey, Record, Refusal, State, Write, accept, embedded, enrol, erase,
     expire, is_fresh, projection, refuse,
 };
+use vidimus_domain::retention::{Cutoffs, Horizon, Retention, RetentionRule};
 use vidimus_domain::time::ERASED_KEPT;
 use vidimus_domain::{FaceNumber, UnixMillis, Version};
 
@@ -22,7 +23,17 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const T0: UnixMillis = UnixMillis::new(1_760_000_000_000);
 
 fn at(now: UnixMillis) -> Write {
-    Write { now, nonce: nonce(now.get() as u8) }
+    by(now, Cutoffs::default())
+}
+
+/// A write by a retention rule.
+fn by(now: UnixMillis, cutoffs: Cutoffs) -> Write {
+    Write { now, nonce: nonce(now.get() as u8), cutoffs }
+}
+
+/// No retention rule.
+const fn on(now: UnixMillis) -> Horizon {
+    Horizon::without_rule(now)
 }
 
 fn photo(byte: u8) -> PhotoKey {
@@ -147,7 +158,7 @@ fn deletion_changes_only_what_lives() {
     for (from, before) in every_state() {
         let Some(before) = before else { continue };
         let erasure = erase(&before, &[number(1)], at(LATER));
-        assert_eq!(erasure.record.is_some(), from == "enrolled", "{from}");
+        assert_eq!(erasure.record.is_some(), matches!(from, "enrolled" | "expired"), "{from}");
         let known = matches!(from, "enrolled" | "erased" | "expired");
         assert_eq!(erasure.erased, if known { vec![number(1)] } else { vec![] }, "{from}");
         assert_eq!(erasure.unknown, if known { vec![] } else { vec![number(1)] }, "{from}");
@@ -205,7 +216,7 @@ fn a_face_that_a_user_holds_stays() {
     assert_eq!(erasure.held_by_user, vec![(number(1), "anna".parse().expect("it is a user id"))]);
     assert_eq!((erasure.erased, erasure.unknown), (vec![number(2)], vec![number(9)]));
     let record = erasure.record.expect("the other face is erased");
-    assert_eq!((record.live_faces(LATER).count(), record.state), (1, State::Enrolled));
+    assert_eq!((record.live_faces(on(LATER)).count(), record.state), (1, State::Enrolled));
 }
 
 #[test]
@@ -264,9 +275,8 @@ fn numbers_run_out() {
 fn expired_counts_as_erased() {
     let (record, end) = (expired(), T0.plus(HOUR));
     for (now, live) in [(end.minus(MILLISECOND), 1), (end, 0)] {
-        assert_eq!(record.live_faces(now).count(), live);
+        assert_eq!(record.live_faces(on(now)).count(), live);
         assert_eq!(expire(&record, at(now)).is_none(), live == 1);
-        assert_eq!(erase(&record, &[number(1)], at(now)).record.is_some(), live == 1);
         let faces = changed(Some(&record), enrolment("x", &[0.1]), now).1;
         assert_eq!(faces, vec![if live == 1 { 1 } else { 2 }]);
         assert_eq!(accept(&origin(None), Some(&record), photo(1), at(now)).is_none(), live == 1);
@@ -337,6 +347,7 @@ enum Step {
     Enrol { request: u8, places: Vec<u8>, expires_in_hours: Option<u8> },
     Erase(u8),
     Expire,
+    Rule { faces_hours: Option<u8>, photos_hours: Option<u8> },
     Accept,
     Embed,
     Refuse,
@@ -349,6 +360,8 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u32)>> {
             .prop_map(|(request, places, expires_in_hours)| Step::Enrol { request, places, expires_in_hours }),
         4 => (1_u8..8).prop_map(Step::Erase),
         1 => Just(Step::Expire),
+        1 => (prop::option::of(1_u8..60), prop::option::of(1_u8..60))
+            .prop_map(|(faces_hours, photos_hours)| Step::Rule { faces_hours, photos_hours }),
         1 => Just(Step::Accept),
         1 => Just(Step::Embed),
         1 => Just(Step::Refuse),
@@ -357,8 +370,8 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u32)>> {
     prop::collection::vec((step, prop_oneof![Just(0), 1_u32..100, 1_u32..100_000_000]), 1..40)
 }
 
-fn apply(before: Option<&Record>, step: &Step, now: UnixMillis) -> Option<Record> {
-    let write = at(now);
+fn apply(before: Option<&Record>, step: &Step, write: Write) -> Option<Record> {
+    let now = write.now;
     match (step, before) {
         (Step::Enrol { request, places, expires_in_hours }, before) => {
             let mut places = places.clone();
@@ -366,44 +379,58 @@ fn apply(before: Option<&Record>, step: &Step, now: UnixMillis) -> Option<Record
             places.dedup();
             let lefts = places.iter().map(|place| f32::from(*place) * 0.25).collect::<Vec<_>>();
             let expires_at = expires_in_hours.map(|hours| now.plus(HOUR * u32::from(hours) + MILLISECOND));
-            let enrolment = Enrolment { expires_at, ..enrolment(&format!("r{request}"), &lefts) };
+            let photo = PhotoKey::new(now, nonce(now.get() as u8));
+            let enrolment = Enrolment { expires_at, photo, ..enrolment(&format!("r{request}"), &lefts) };
             match enrol(&origin(None), before, enrolment, write) {
                 Ok(Enrolled::Changed { record, .. }) => Some(*record),
                 _ => None,
             }
         }
-        (Step::Accept, before) => accept(&origin(None), before, photo(write.now.get() as u8), write),
+        (Step::Accept, before) => {
+            accept(&origin(None), before, PhotoKey::new(now, nonce(now.get() as u8)), write)
+        }
         (Step::Erase(face), Some(before)) => {
             erase(before, &[number((*face).into())], write).record.map(|r| *r)
         }
         (Step::Expire, Some(before)) => expire(before, write),
         (Step::Embed, Some(before)) => embedded(before, vec![detected(0.0)], None, write).ok().flatten(),
         (Step::Refuse, Some(before)) => refuse(before, "no face", write),
-        (_, None) => None,
+        (Step::Rule { .. }, _) | (_, None) => None,
     }
 }
 
-fn check_succession(before: &Record, after: &Record, now: UnixMillis) {
+fn ruled(retention: &Retention, step: &Step, now: UnixMillis) -> Retention {
+    let Step::Rule { faces_hours, photos_hours } = step else { return *retention };
+    let kept = |hours: &Option<u8>| hours.map(|hours| HOUR * u32::from(hours));
+    let rule = RetentionRule::new(kept(faces_hours), kept(photos_hours)).expect("it is a rule");
+    retention.changed(rule, now, now)
+}
+
+fn check_succession(before: &Record, after: &Record, write: Write) {
     assert!(after.version > before.version, "versions grow");
     assert!(after.next_number >= before.next_number);
     for face in &before.faces {
         let later = after.face(face.number).expect("no face vanishes");
-        let dead = face.live_at(now).is_none();
+        let dead = face.live_at(write.horizon()).is_none();
         assert!(!dead || later.live().is_none(), "what is erased or expired stays so");
         assert!(*later == *face || later.version == after.version, "a face that changed has the version");
         assert_eq!(later.enrolled_at, face.enrolled_at);
     }
 }
 
-fn check_record(record: &Record, now: UnixMillis) {
+fn check_record(record: &Record, write: Write) {
+    let now = write.now;
     assert_eq!(record.changed_at, now);
     assert!(record.version >= Version::new(now.get() as u64), "versions follow the clock");
     let numbers = record.faces.iter().map(|face| u32::from(face.number.get())).collect::<Vec<_>>();
     assert_eq!(numbers, (1..record.next_number).collect::<Vec<_>>(), "numbers are given once, in order");
-    let live = record.live_faces(now).map(|(_, live)| live.detected.bounding_box).collect::<Vec<_>>();
+    let live =
+        record.live_faces(write.horizon()).map(|(_, live)| live.detected.bounding_box).collect::<Vec<_>>();
     assert_eq!(live.is_empty(), record.state != State::Enrolled, "enrolled is to have a live face");
     let needs_photo = matches!(record.state, State::Enrolled | State::Accepted);
-    assert_eq!(record.photo.is_some(), needs_photo);
+    assert!(record.photo.is_none() || needs_photo);
+    assert_eq!(record.photo.as_ref(), record.photo_kept(write.cutoffs), "no photo outlives its time");
+    assert_eq!(expire(record, write), None, "what has expired is erased by every transition");
     for (place, left) in live.iter().enumerate() {
         assert!(live[place + 1..].iter().all(|right| left.iou(right) < 0.5), "no face is there twice");
     }
@@ -413,14 +440,16 @@ fn check_record(record: &Record, now: UnixMillis) {
 proptest! {
     #[test]
     fn every_way_through_the_transitions_keeps_the_rules(steps in steps()) {
-        let (mut now, mut record) = (T0, None::<Record>);
+        let (mut now, mut record, mut retention) = (T0, None::<Record>, Retention::default());
         for (step, wait_ms) in steps {
             now = now.plus(Duration::from_millis(wait_ms.into()));
-            let Some(after) = apply(record.as_ref(), &step, now) else { continue };
+            retention = ruled(&retention, &step, now);
+            let write = by(now, retention.cutoffs(now));
+            let Some(after) = apply(record.as_ref(), &step, write) else { continue };
             if let Some(before) = &record {
-                check_succession(before, &after, now);
+                check_succession(before, &after, write);
             }
-            check_record(&after, now);
+            check_record(&after, write);
             record = Some(after);
         }
     }

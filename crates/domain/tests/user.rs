@@ -12,6 +12,7 @@ use vidimus_domain::record::{
     Enrolled, Enrolment, PhotoKey, Record, Write, associate, disassociate, enrol, erase, projection,
     without_stale,
 };
+use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::user::{Claim, Creation, Deletion, TokenKey, User, UserIsFull, UserKey, create, delete};
 use vidimus_domain::{FaceId, ImageId, UnixMillis, UserId};
 
@@ -20,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const KEY: [u8; 32] = [9; 32];
 
 fn at(now: UnixMillis) -> Write {
-    Write { now, nonce: nonce(now.get() as u8) }
+    Write { now, nonce: nonce(now.get() as u8), cutoffs: Cutoffs::default() }
 }
 
 fn id(name: &str) -> UserId {

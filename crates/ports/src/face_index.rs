@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use vidimus_domain::point::{Gallery, Point, ShownFace};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, Template, UnixMillis, Version};
 
 use crate::error::PortResult;
@@ -21,8 +22,8 @@ pub struct IndexSearch {
     pub limit: u32,
     /// Candidates have at least this cosine.
     pub cosine_min: f32,
-    /// Faces that have expired by then do not match.
-    pub now: UnixMillis,
+    /// Faces that have expired by then do not match: for their own expiry, or for their age.
+    pub horizon: Horizon,
 }
 
 /// A candidate.
@@ -41,15 +42,18 @@ pub struct Candidate {
 pub struct Hits {
     /// Best first.
     pub candidates: Vec<Candidate>,
-    /// Live faces that were searched, about: those of the gallery, or of them those that have a user.
+    /// Faces that were searched, about: those of the gallery, or of them those that have a user; some may have expired and wait to
+    /// be erased.
     pub gallery_faces: u64,
 }
 
-/// Which points a scroll lists.
+/// Which points a scroll lists and a count counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
     /// Those that are live and have not expired by then.
-    LiveAt(UnixMillis),
+    LiveAt(Horizon),
+    /// Those that have expired by then and are not erased yet.
+    ExpiredAt(Horizon),
     /// Erased ones too, and expired ones. Points come without their templates.
     Everything,
 }
@@ -102,8 +106,8 @@ pub trait FaceIndex: Send + Sync {
         limit: usize,
     ) -> PortResult<Vec<ListedPoint>>;
 
-    /// How many points are live and not expired by `now`, exactly.
-    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64>;
+    /// How many points such a listing has, exactly.
+    async fn count(&self, gallery: &Gallery, listing: Listing) -> PortResult<u64>;
 
     /// Removes points for good, each on its condition.
     async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()>;

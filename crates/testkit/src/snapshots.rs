@@ -88,8 +88,8 @@ impl FaceIndex for Snapshots {
         self.inner.scroll(gallery, listing, after, limit).await
     }
 
-    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64> {
-        self.inner.count(gallery, now).await
+    async fn count(&self, gallery: &Gallery, listing: Listing) -> PortResult<u64> {
+        self.inner.count(gallery, listing).await
     }
 
     async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::{CollectionName, TenantId};
-use vidimus_ports::{Clock, PhotoSource, Random};
+use vidimus_ports::{Clock, EventLog, PhotoSource, Random};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::ingestion_server::Ingestion;
 use vidimus_proto::internal::v1::query_server::Query;
+use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::catalog::{Access, Catalog};
 use vidimus_runtime::errors::failure_from_status;
 use vidimus_runtime::models::FaceModels;
@@ -30,6 +31,8 @@ pub struct GatewayDeps {
     pub catalog: Arc<Catalog>,
     /// The face model of new collections.
     pub face_models: Arc<FaceModels>,
+    /// Takes audit records of what the gateway does by itself.
+    pub log: Arc<dyn EventLog>,
     /// Photos that tenants name by bucket and object.
     pub photos: Arc<dyn PhotoSource>,
     /// For signatures and tokens.
@@ -43,6 +46,7 @@ pub struct GatewayDeps {
 /// What handlers use.
 pub(crate) struct Services {
     pub(crate) deps: GatewayDeps,
+    pub(crate) audit: AuditLog,
     tokens: PageTokens,
 }
 
@@ -67,7 +71,8 @@ pub(crate) struct Photo {
 
 impl Services {
     pub(crate) fn new(deps: GatewayDeps) -> Self {
-        Self { tokens: PageTokens::new(&deps.token_key), deps }
+        let audit = AuditLog::new(Arc::clone(&deps.log));
+        Self { tokens: PageTokens::new(&deps.token_key), audit, deps }
     }
 
     /// The caller's collection of that name.

@@ -85,7 +85,9 @@ impl Ingestion {
                 let erasure = Erasure { unknown: numbers, ..Erasure::default() };
                 return Ok(Erased { image, record: None, erasure });
             };
-            let write = Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce() };
+            let now = self.deps.clock.now();
+            let cutoffs = collection.retention.cutoffs(now);
+            let write = Write { now, nonce: self.deps.random.nonce(), cutoffs };
             let stale = self.stale_claims(collection, before, &numbers).await?;
             let mut erasure = erase(&without_stale(before, &numbers, &stale), &numbers, write);
             let record = match erasure.record.take() {

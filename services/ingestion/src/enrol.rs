@@ -15,6 +15,7 @@ use vidimus_domain::point::ShownFace;
 use vidimus_domain::record::{
     Enrolled, Enrolment, Origin, PhotoKey, Record, Refusal, Write, enrol, is_fresh,
 };
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::time::READ_FRESH;
 use vidimus_domain::{ErrorCode, ExternalImageId, FaceNumber, Failure, ImageId, RequestId, UnixMillis};
 use vidimus_ports::PutCondition;
@@ -35,10 +36,13 @@ const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
 /// One photo on its way in.
 struct Incoming {
     came_at: UnixMillis,
+    named: NamedCollection,
     origin: Origin,
     request: RequestId,
     photo: Bytes,
     faces: Vec<DetectedFace>,
+    /// From when on its new faces do not match.
+    expires_at: Option<UnixMillis>,
 }
 
 /// A photo that was put, and when: its record is written within an hour (rule 7).
@@ -61,6 +65,7 @@ impl Ingestion {
         let came_at = self.deps.clock.now();
         let named = named_collection(request.collection.as_ref())?;
         let collection = self.live_collection(&named).await?;
+        check_expiry(request.expires_at_ms.map(UnixMillis::new), came_at)?;
         self.backlog.check().await?;
         let embedded = self.embed(&collection, &request).await?;
         let Some(chosen) = Chosen::of(embedded, request.faces_max) else {
@@ -70,9 +75,9 @@ impl Ingestion {
         let done = self.write_record(&incoming).await?;
         self.say_changed(&done.record).await?;
         self.await_searchable(&done.record).await;
-        self.check_still_live(&named).await?;
+        let collection = self.check_still_live(&named).await?;
         self.audit_enrolment(&named, &request, &done).await?;
-        Ok(response(&done, &chosen, self.deps.clock.now()))
+        Ok(response(&done, &chosen, collection.horizon(self.deps.clock.now())))
     }
 
     async fn live_collection(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
@@ -81,9 +86,9 @@ impl Ingestion {
     }
 
     /// An enrolment into a collection that was deleted meanwhile is not acknowledged (rule 10).
-    async fn check_still_live(&self, named: &NamedCollection) -> Result<(), Failure> {
+    async fn check_still_live(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
         let live = self.deps.catalog.read_by_part(&named.part).await?;
-        live.map(|_| ()).ok_or_else(|| no_such_collection(&named.name))
+        live.ok_or_else(|| no_such_collection(&named.name))
     }
 
     async fn embed(
@@ -125,10 +130,12 @@ impl Ingestion {
         let request_id = self.request_id(&request.retry_id)?;
         Ok(Incoming {
             came_at: self.deps.clock.now(),
+            named: NamedCollection { part: collection.part(), name: collection.name.clone() },
             origin,
             request: request_id,
             photo: request.photo.clone(),
             faces,
+            expires_at: request.expires_at_ms.map(UnixMillis::new),
         })
     }
 
@@ -192,15 +199,19 @@ impl Ingestion {
             let faces = remembered.faces.clone();
             return Ok(read.record.clone().map(|record| Done { record, faces }));
         }
+        let collection = self.live_collection(&incoming.named).await?;
         // One time for all that is decided here: a face that is live for the choice of the photo is so for the transition.
-        let write = Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce() };
-        let photo = self.stored_photo(incoming, read, (write.now, stored)).await?;
+        let now = self.deps.clock.now();
+        let cutoffs = collection.retention.cutoffs(now);
+        let write = Write { now, nonce: self.deps.random.nonce(), cutoffs };
+        check_expiry(incoming.expires_at, now)?;
+        let photo = self.stored_photo(incoming, read, (write, stored)).await?;
         let photos_removed = self.remove_old_photos(read).await?;
         let enrolment = Enrolment {
             request: incoming.request.clone(),
             faces: incoming.faces.clone(),
             photo,
-            expires_at: None,
+            expires_at: incoming.expires_at,
             photos_removed,
         };
         let enrolled = enrol(&incoming.origin, read.record.as_ref(), enrolment, write).map_err(refused)?;
@@ -218,13 +229,13 @@ impl Ingestion {
         &self,
         incoming: &Incoming,
         read: &Read,
-        (now, stored): (UnixMillis, &mut Option<StoredPhoto>),
+        (write, stored): (Write, &mut Option<StoredPhoto>),
     ) -> Result<PhotoKey, Failure> {
-        let named = read.record.as_ref().and_then(|record| {
-            record.live_faces(now).next().is_some().then(|| record.photo.clone()).flatten()
-        });
-        if let Some(named) = named {
-            return Ok(named);
+        let now = write.now;
+        let enrolled =
+            read.record.as_ref().filter(|record| record.live_faces(write.horizon()).next().is_some());
+        if let Some(named) = enrolled.and_then(|record| record.photo_kept(write.cutoffs)) {
+            return Ok(named.clone());
         }
         if let Some(stored) = stored.as_ref().filter(|stored| is_fresh(stored.put_at, now)) {
             return Ok(stored.key.clone());
@@ -301,6 +312,15 @@ fn refused(refusal: Refusal) -> Failure {
     Failure::new(ErrorCode::QuotaExceeded, refusal.to_string())
 }
 
+/// An expiry that a client asks for lies ahead.
+fn check_expiry(expires_at: Option<UnixMillis>, now: UnixMillis) -> Result<(), Failure> {
+    if expires_at.is_some_and(|expires_at| expires_at <= now) {
+        let message = "The faces' expiry must be in the future.";
+        return Err(Failure::new(ErrorCode::InvalidParameter, message));
+    }
+    Ok(())
+}
+
 /// The faces to enrol, and those that are left out.
 struct Chosen {
     faces: Vec<DetectedFace>,
@@ -319,9 +339,9 @@ impl Chosen {
     }
 }
 
-fn response(done: &Done, chosen: &Chosen, now: UnixMillis) -> v1::IndexFacesResponse {
+fn response(done: &Done, chosen: &Chosen, horizon: Horizon) -> v1::IndexFacesResponse {
     let indexed = |(position, number): (usize, &FaceNumber)| {
-        let live = done.record.face(*number)?.live_at(now)?;
+        let live = done.record.face(*number)?.live_at(horizon)?;
         let shown = ShownFace {
             bounding_box: live.detected.bounding_box,
             confidence: live.detected.confidence,

@@ -6,13 +6,16 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use vidimus_domain::ErrorCode;
 use vidimus_domain::event::AuditedAction;
 use vidimus_domain::record::State;
+use vidimus_domain::retention::RetentionRule;
+use vidimus_domain::{ErrorCode, UnixMillis};
 use vidimus_ports::faulty::{BlobKind, Fault, Gate, Moment, Stage};
-use vidimus_ports::{PortErrorKind, Topic};
+use vidimus_ports::{Clock, PortErrorKind, Topic};
 use vidimus_proto::internal::v1;
 use world::World;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn an_enrolment_stores_photo_and_record_and_says_so() {
@@ -198,4 +201,59 @@ async fn a_writer_that_slept_does_not_write_what_it_decided_before() {
     let world = World::new().await;
     assert_eq!(enrol_asleep(&world, Duration::from_secs(25 * 3600)).await, Err(ErrorCode::Unavailable));
     assert!(world.records().await.is_empty(), "its retry is another enrolment");
+}
+
+#[tokio::test]
+async fn a_face_may_be_enrolled_for_a_while() {
+    let world = World::new().await;
+    let now = world.clock.now();
+    let until = |expires_at: UnixMillis| v1::IndexFacesRequest {
+        external_image_id: "ada".to_owned(),
+        expires_at_ms: Some(expires_at.get()),
+        ..world.photo("1 face")
+    };
+    for past in [now, now.minus(HOUR)] {
+        assert_eq!(world.enrol(until(past)).await, Err(ErrorCode::InvalidParameter));
+    }
+    assert_eq!((world.records().await.len(), world.photos().await), (0, 0));
+    let first = world.enrol(until(now.plus(HOUR))).await.unwrap();
+    assert_eq!(world.records().await[0].faces[0].live().unwrap().expires_at, Some(now.plus(HOUR)));
+    let longer = world.enrol(until(now.plus(HOUR * 9))).await.unwrap();
+    assert_eq!(longer, first, "it is the same face");
+    assert_eq!(world.records().await[0].faces[0].live().unwrap().expires_at, Some(now.plus(HOUR)));
+    world.clock.advance(HOUR);
+    let anew = world.enrol(until(now.plus(HOUR * 2))).await.unwrap();
+    assert_ne!(anew, first, "what has expired stays so");
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_rule_is_enrolled_anew() {
+    let world = World::new().await;
+    let request = v1::IndexFacesRequest { external_image_id: "ada".to_owned(), ..world.photo("1 face") };
+    let first = world.enrol(request.clone()).await.unwrap();
+    let rule = RetentionRule::new(Some(HOUR), None).unwrap();
+    world.catalog.set_retention(world.collection.tenant, &world.collection.name, rule).await.unwrap();
+    world.clock.advance(HOUR - Duration::from_millis(1));
+    assert_eq!(world.enrol(request.clone()).await.unwrap(), first);
+    world.clock.advance(Duration::from_millis(1));
+    let anew = world.enrol(request).await.unwrap();
+    assert_ne!(anew, first);
+    assert_eq!((world.records().await.len(), world.photos().await), (1, 2));
+    assert!(world.records().await[0].faces[0].live().is_none());
+    assert_eq!(world.delete(&first).await.unwrap().deleted.len(), 1, "it is known, and erased");
+}
+
+#[tokio::test]
+async fn a_photo_that_has_gone_by_the_rule_is_put_again() {
+    let world = World::new().await;
+    let request = v1::IndexFacesRequest { external_image_id: "ada".to_owned(), ..world.photo("1 face") };
+    let first = world.enrol(request.clone()).await.unwrap();
+    let rule = RetentionRule::new(None, Some(HOUR)).unwrap();
+    world.catalog.set_retention(world.collection.tenant, &world.collection.name, rule).await.unwrap();
+    world.clock.advance(HOUR);
+    let before = world.records().await.remove(0);
+    assert_eq!(world.enrol(request).await.unwrap(), first, "its face lives on");
+    let after = world.records().await.remove(0);
+    assert!(after.photo.is_some() && after.photo != before.photo);
+    assert_eq!(after.photos_to_remove, [before.photo.unwrap()]);
 }

@@ -1,9 +1,13 @@
-//! The ledger role: writes the audit log to the blob store, trims what every group has committed, and reconciles records
-//! with points, so that losing the log loses no face and nothing erased stays.
+//! The ledger role: writes the audit log to the blob store, trims what every group has committed, erases what has
+//! expired, and reconciles records with points, so that losing the log loses no face and nothing erased stays.
 
 mod audit_batches;
+mod expiry;
 mod metrics;
+mod overdue;
+mod photo_keys;
 mod reconcile;
+mod sweep;
 mod trim;
 
 use std::sync::Arc;
@@ -12,13 +16,16 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex};
+use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, Random};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::shutdown::Shutdown;
 
+use expiry::Expirer;
 use metrics::Metrics;
 use reconcile::Reconciler;
 pub use reconcile::{Reconciled, Walk};
+use sweep::Sweeper;
+pub use sweep::Swept;
 
 /// How the ledger behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +42,9 @@ pub struct LedgerConfig {
     /// How often records and points are compared.
     #[serde(with = "humantime_serde")]
     pub reconcile_interval: Duration,
+    /// How often what has expired is erased. It does not match from the moment of its expiry, whenever that is.
+    #[serde(with = "humantime_serde")]
+    pub sweep_interval: Duration,
 }
 
 impl Default for LedgerConfig {
@@ -44,6 +54,7 @@ impl Default for LedgerConfig {
             audit_batch_records_max: 1000,
             trim_interval: Duration::from_secs(10),
             reconcile_interval: Duration::from_secs(600),
+            sweep_interval: Duration::from_secs(60),
         }
     }
 }
@@ -61,6 +72,8 @@ pub struct LedgerDeps {
     pub catalog: Arc<Catalog>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Nonces of its writes.
+    pub random: Arc<dyn Random>,
 }
 
 /// The role.
@@ -68,6 +81,7 @@ pub struct Ledger {
     deps: LedgerDeps,
     metrics: Arc<Metrics>,
     reconciler: Mutex<Reconciler>,
+    sweeper: Mutex<Sweeper>,
 }
 
 impl Ledger {
@@ -75,12 +89,15 @@ impl Ledger {
     #[must_use]
     pub fn new(deps: LedgerDeps, registry: &mut Registry) -> Arc<Self> {
         let metrics = Arc::new(Metrics::new(registry));
-        let reconciler = Mutex::new(Reconciler::new(deps.clone(), Arc::clone(&metrics)));
-        Arc::new(Self { deps, metrics, reconciler })
+        let expirer = Arc::new(Expirer::new(deps.clone(), Arc::clone(&metrics)));
+        let reconciler = Reconciler::new(deps.clone(), Arc::clone(&expirer), Arc::clone(&metrics));
+        let sweeper = Sweeper::new(deps.clone(), expirer, Arc::clone(&metrics));
+        let (reconciler, sweeper) = (Mutex::new(reconciler), Mutex::new(sweeper));
+        Arc::new(Self { deps, metrics, reconciler, sweeper })
     }
 
-    /// Starts its tasks, which run until `shutdown` begins: audit batches, trimming, and a walk at once and then at
-    /// intervals.
+    /// Starts its tasks, which run until `shutdown` begins: audit batches, trimming, and a sweep and a walk at once
+    /// and then at intervals.
     pub fn start(self: &Arc<Self>, config: LedgerConfig, shutdown: &Shutdown) {
         let audit = audit_batches::AuditBatches {
             config: config.clone(),
@@ -90,6 +107,7 @@ impl Ledger {
         };
         shutdown.spawn(audit.run());
         shutdown.spawn(trim::run(config.clone(), self.deps.clone(), shutdown.clone()));
+        shutdown.spawn(Arc::clone(self).sweep_for_ever(config.clone(), shutdown.clone()));
         shutdown.spawn(Arc::clone(self).reconcile_for_ever(config, shutdown.clone()));
     }
 
@@ -99,6 +117,32 @@ impl Ledger {
     /// Where a port fails; what was found until then is said on the log already.
     pub async fn reconcile(&self, walk: Walk) -> Result<Reconciled, vidimus_domain::Failure> {
         self.reconciler.lock().await.run(walk).await
+    }
+
+    /// Erases what has expired now; one sweep at a time.
+    ///
+    /// # Errors
+    /// Where a port fails; what was erased until then stays so.
+    pub async fn sweep(&self) -> Result<Swept, vidimus_domain::Failure> {
+        self.sweeper.lock().await.run().await
+    }
+
+    async fn sweep_for_ever(self: Arc<Self>, config: LedgerConfig, shutdown: Shutdown) {
+        while !shutdown.has_begun() {
+            let swept = tokio::select! {
+                swept = self.sweep() => swept,
+                () = shutdown.begun() => return,
+            };
+            match swept {
+                Ok(swept) if swept == Swept::default() => {}
+                Ok(swept) => tracing::info!(?swept, "swept"),
+                Err(failure) => tracing::warn!(%failure, "a sweep failed; it begins again later"),
+            }
+            tokio::select! {
+                () = self.deps.clock.sleep(config.sweep_interval) => {}
+                () = shutdown.begun() => return,
+            }
+        }
     }
 
     async fn reconcile_for_ever(self: Arc<Self>, config: LedgerConfig, shutdown: Shutdown) {

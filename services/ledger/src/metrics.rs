@@ -1,6 +1,7 @@
 //! What the ledger counts.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// Batches and differences.
@@ -14,6 +15,16 @@ pub(crate) struct Metrics {
     pub(crate) differences: Counter,
     /// Objects removed: photos that no record names, husks, what lay under dead collections.
     pub(crate) removed: Counter,
+    /// Faces erased because their time had come.
+    pub(crate) expired_faces: Counter,
+    /// Photos removed because their time had come, or that of their last face.
+    pub(crate) expired_photos: Counter,
+    /// Faces whose time has come and that are not erased yet.
+    pub(crate) overdue_faces: Gauge,
+    /// Photos whose time has come and that could not be removed.
+    pub(crate) overdue_photos: Gauge,
+    /// For how long there has been something overdue.
+    pub(crate) overdue_seconds: Gauge,
 }
 
 impl Metrics {
@@ -33,6 +44,36 @@ impl Metrics {
             "Photos that no record names, husks, and what lay under dead collections, removed",
             &metrics.removed,
         );
+        counter(
+            "vidimus_retention_erased_faces",
+            "Faces that were erased because their time had come",
+            &metrics.expired_faces,
+        );
+        counter(
+            "vidimus_retention_erased_photos",
+            "Photos that were removed because their time had come, or that of their last face",
+            &metrics.expired_photos,
+        );
+        metrics.register_overdue(registry);
         metrics
+    }
+
+    fn register_overdue(&self, registry: &mut Registry) {
+        let mut gauge = |name: &str, help: &str, gauge: &Gauge| registry.register(name, help, gauge.clone());
+        gauge(
+            "vidimus_retention_overdue_faces",
+            "Faces that match no more because their time has come, and that are not erased yet",
+            &self.overdue_faces,
+        );
+        gauge(
+            "vidimus_retention_overdue_photos",
+            "Photos whose time has come and that could not be removed",
+            &self.overdue_photos,
+        );
+        gauge(
+            "vidimus_retention_overdue_seconds",
+            "For how long the sweep has known of the oldest that is overdue; alarm when it passes an hour",
+            &self.overdue_seconds,
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The ledger over fakes: what it says on the log, what it removes, what it writes.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
+mod sweep;
 mod world;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use prost::Message;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::record::PhotoKey;
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceNumber, Nonce};
 use vidimus_ledger::Walk;
 use vidimus_ports::{BlobStore, EventLog, FaceIndex, Listing, PutCondition, Topic};
@@ -150,7 +152,14 @@ async fn a_name_used_again_keeps_its_new_faces() {
     let found = world.ledger().reconcile(Walk::Full).await.unwrap();
     assert_eq!((found.cleared_collections, found.differences), (1, 0));
     assert!(world.read(&new).await.is_some());
-    assert_eq!(world.index.count(&world.gallery(), world.now()).await.unwrap(), 1);
+    assert_eq!(
+        world
+            .index
+            .count(&world.gallery(), Listing::LiveAt(Horizon::without_rule(world.now())))
+            .await
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test]

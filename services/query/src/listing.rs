@@ -2,7 +2,8 @@
 
 use vidimus_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
 use vidimus_domain::point::{Point, PointBody};
-use vidimus_domain::{FaceId, Failure, UnixMillis};
+use vidimus_domain::retention::Horizon;
+use vidimus_domain::{FaceId, Failure};
 use vidimus_ports::Listing;
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
@@ -13,7 +14,7 @@ use crate::Query;
 impl Query {
     pub(crate) async fn list(&self, request: v1::ListFacesRequest) -> Result<v1::ListFacesResponse, Failure> {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
-        let now = self.deps.clock.now();
+        let horizon = collection.horizon(self.deps.clock.now());
         let gallery = collection.gallery();
         let after = match request.after_face_id.as_slice() {
             [] => None,
@@ -26,9 +27,9 @@ impl Query {
         }
         if !faces.is_empty() {
             let points = self.deps.index.get(&gallery, &faces).await.map_err(failure_from_port)?;
-            return Ok(named_faces(&faces, &points, now));
+            return Ok(named_faces(&faces, &points, horizon));
         }
-        let listing = Listing::LiveAt(now);
+        let listing = Listing::LiveAt(horizon);
         let page =
             self.deps.index.scroll(&gallery, listing, after, limit).await.map_err(failure_from_port)?;
         let more = page.len() == limit;
@@ -42,8 +43,8 @@ impl Query {
         request: v1::CountFacesRequest,
     ) -> Result<v1::CountFacesResponse, Failure> {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
-        let now = self.deps.clock.now();
-        let counted = self.deps.index.count(&collection.gallery(), now).await;
+        let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
+        let counted = self.deps.index.count(&collection.gallery(), listing).await;
         let users = self.users.count(&collection.part()).await.map_err(failure_from_port)?;
         Ok(v1::CountFacesResponse { faces: counted.map_err(failure_from_port)?, users })
     }
@@ -55,11 +56,11 @@ fn page_size(asked: u32) -> usize {
 }
 
 /// The faces asked for by id that are live, in the order in which they were asked for.
-fn named_faces(asked: &[FaceId], points: &[Point], now: UnixMillis) -> v1::ListFacesResponse {
+fn named_faces(asked: &[FaceId], points: &[Point], horizon: Horizon) -> v1::ListFacesResponse {
     let view = |face: &FaceId| {
         let point = points.iter().find(|point| point.face == *face)?;
         match &point.body {
-            PointBody::Live(live) if now < live.expires_at => Some(face_view(*face, &live.shown)),
+            PointBody::Live(live) if live.is_shown_at(horizon) => Some(face_view(*face, &live.shown)),
             _ => None,
         }
     };

@@ -11,7 +11,7 @@ use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
 use vidimus_domain::point::PointBody;
 use vidimus_domain::score::{Calibration, FMR_MIN, expected_strangers, false_match_rate_of_fpir};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
-use vidimus_ports::{Candidate, Hits, IndexSearch};
+use vidimus_ports::{Candidate, Hits, IndexSearch, Listing};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::requests::{NamedCollection, face_view};
@@ -58,10 +58,10 @@ impl Query {
         face: FaceId,
     ) -> Result<Template, Failure> {
         let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
-        let now = self.deps.clock.now();
+        let horizon = collection.horizon(self.deps.clock.now());
         let template =
             points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
-                PointBody::Live(live) if now < live.expires_at => Some(live.template),
+                PointBody::Live(live) if live.is_shown_at(horizon) => Some(live.template),
                 _ => None,
             });
         let message = || format!("The face id: {face} was not found in the collection");
@@ -137,7 +137,8 @@ impl Query {
             return Err(wrong("the target FPIR must be more than 0 and less than 1".to_owned()));
         }
         let gallery = collection.gallery();
-        let counted = self.deps.index.count(&gallery, self.deps.clock.now()).await;
+        let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
+        let counted = self.deps.index.count(&gallery, listing).await;
         let faces = counted.map_err(failure_from_port)?;
         let rate = false_match_rate_of_fpir(target, faces);
         if rate < FMR_MIN {
@@ -150,7 +151,7 @@ impl Query {
 
     async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
         let limit = faces_max(search.faces_max);
-        let now = self.deps.clock.now();
+        let horizon = search.collection.horizon(self.deps.clock.now());
         let index_search = IndexSearch {
             gallery: search.collection.gallery(),
             probe: search.template.clone(),
@@ -161,7 +162,7 @@ impl Query {
             with_user_only: false,
             limit,
             cosine_min,
-            now,
+            horizon,
         };
         let began = tokio::time::Instant::now();
         let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;

@@ -144,9 +144,9 @@ impl Query {
     async fn templates_of(&self, collection: &Collection, user: &User) -> Result<Vec<Template>, Failure> {
         let points =
             self.deps.index.get(&collection.gallery(), &user.faces).await.map_err(failure_from_port)?;
-        let now = self.deps.clock.now();
+        let horizon = collection.horizon(self.deps.clock.now());
         let own = points.into_iter().filter_map(|point| match point.body {
-            PointBody::Live(live) if now < live.expires_at && live.shown.user == user.claim() => {
+            PointBody::Live(live) if live.is_shown_at(horizon) && live.shown.user == user.claim() => {
                 Some(live.template)
             }
             _ => None,
@@ -203,7 +203,7 @@ impl Query {
                 with_user_only: true,
                 limit,
                 cosine_min,
-                now: self.deps.clock.now(),
+                horizon: search.collection.horizon(self.deps.clock.now()),
             };
             let began = tokio::time::Instant::now();
             let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;
@@ -309,12 +309,12 @@ impl Query {
         let mut points =
             self.deps.index.get(&collection.gallery(), &named).await.map_err(failure_from_port)?;
         points.sort_by_key(|point| point.face);
-        let now = self.deps.clock.now();
+        let horizon = collection.horizon(self.deps.clock.now());
         let mut views = points
             .iter()
             .filter(|point| after.is_none_or(|after| point.face > after))
             .filter_map(|point| match &point.body {
-                PointBody::Live(live) if now < live.expires_at && live.shown.user == user.claim() => {
+                PointBody::Live(live) if live.is_shown_at(horizon) && live.shown.user == user.claim() => {
                     Some(face_view(point.face, &live.shown))
                 }
                 _ => None,

@@ -67,6 +67,19 @@ pub fn open_blobs(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Ar
     Ok(Arc::new(FileBlobStore::open(directory, config.storage.reserve_bytes, random)?))
 }
 
+/// Opens the log alone, for administration that is audited without a running service.
+///
+/// # Errors
+/// Where another process works in the directory, or it is damaged.
+pub fn open_log(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn EventLog>> {
+    let options = LogOptions {
+        partitions: config.storage.log_partitions,
+        reserve_bytes: config.storage.reserve_bytes,
+        ..LogOptions::default()
+    };
+    Ok(Arc::new(FileEventLog::open(Directory::open(config.places()?.log)?, options, random)?))
+}
+
 /// Opens everything that the configuration names, the model first: what is wrong with it is said before a directory is
 /// made.
 ///
@@ -77,18 +90,12 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let blobs = open_blobs(config, Arc::clone(&random))?;
-    let places = config.places()?;
-    let options = LogOptions {
-        partitions: config.storage.log_partitions,
-        reserve_bytes: config.storage.reserve_bytes,
-        ..LogOptions::default()
-    };
-    let log = FileEventLog::open(Directory::open(places.log)?, options, &*random)?;
-    let edge = Arc::new(open_index(config, places.index).await?);
+    let log = open_log(config, &*random)?;
+    let edge = Arc::new(open_index(config, config.places()?.index).await?);
     let encoder = Arc::new(OnnxEncoder::new(&config.encoder, &runtime, &model)?);
     let adapters = Adapters {
         blobs,
-        log: Arc::new(log),
+        log,
         index: Arc::clone(&edge) as Arc<dyn FaceIndex>,
         photos: Arc::new(FilePhotoSource::new(places.imports)),
         encoder,

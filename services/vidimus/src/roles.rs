@@ -77,6 +77,7 @@ pub fn ledger(adapters: &Adapters, catalog: &Arc<Catalog>, registry: &mut Regist
         index: Arc::clone(&adapters.index),
         catalog: Arc::clone(catalog),
         clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
     };
     Ledger::new(deps, registry)
 }

@@ -18,6 +18,7 @@ use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::shutdown::Shutdown;
 
 use crate::adapters::{self, Adapters, Opened};
+use crate::admin::collections::AdminAudit;
 use crate::admin::service::AdminService;
 use crate::config::Config;
 use crate::keys::Keys;
@@ -83,11 +84,16 @@ pub async fn serve(
     };
     let roles = roles::start_all(&adapters, params, &mut registry);
     tokio::spawn(say_recovered(roles.searchable.clone(), opened.edge()));
+    let audit = AdminAudit {
+        log: Arc::clone(&adapters.log),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+    };
     let operators = Operators {
         registry: Arc::new(registry),
         searchable: roles.searchable.clone(),
         shutdown: shutdown.clone(),
-        admin: AdminService { catalog, ledger: Some(Arc::clone(&roles.ledger)) },
+        admin: AdminService { catalog, ledger: Some(Arc::clone(&roles.ledger)), audit: Some(audit) },
         admin_token: keys.admin_token(&*adapters.random)?,
     };
     run(&config, bound, (roles, operators), ready_file.as_deref(), &shutdown).await?;

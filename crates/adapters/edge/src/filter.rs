@@ -5,6 +5,7 @@ use qdrant_edge::{
     Condition, FieldCondition, Filter, HasIdCondition, JsonPath, Match, PointId, Range, ValueVariants,
 };
 use uuid::Uuid;
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, Part, UnixMillis, Version};
 
 use crate::payload::field;
@@ -38,10 +39,20 @@ pub fn with_user(mut filter: Filter, part: &Part) -> Filter {
     filter
 }
 
-/// Points of the part that are live and have not expired by `now`.
-pub fn live_at(part: &Part, now: UnixMillis) -> Filter {
-    let unexpired = Range { gt: Some(OrderedFloat(now.get() as f64)), ..nothing() };
-    all(vec![of(field::PART, part), range(field::EXPIRES_AT, unexpired)])
+/// Points of the part that are live and have not expired by then. There is a condition on age only where there is a rule.
+pub fn live_at(part: &Part, horizon: Horizon) -> Filter {
+    let after = |time: UnixMillis| Range { gt: Some(OrderedFloat(time.get() as f64)), ..nothing() };
+    let age = horizon.faces_cutoff.map(|cutoff| range(field::ENROLLED_AT, after(cutoff)));
+    let expiry = range(field::EXPIRES_AT, after(horizon.now));
+    all([of(field::PART, part), expiry].into_iter().chain(age).collect())
+}
+
+/// Points of the part that are live but for having expired by then.
+pub fn expired_at(part: &Part, horizon: Horizon) -> Filter {
+    let until = |time: UnixMillis| Range { lte: Some(OrderedFloat(time.get() as f64)), ..nothing() };
+    let age = horizon.faces_cutoff.map(|cutoff| range(field::ENROLLED_AT, until(cutoff)));
+    let expiry = range(field::EXPIRES_AT, until(horizon.now));
+    Filter { should: Some([expiry].into_iter().chain(age).collect()), ..live(part) }
 }
 
 /// Every point of the part, live or erased.

@@ -214,9 +214,9 @@ impl FaceIndex for EdgeIndex {
         self.read(gallery, "scroll points", move |shard| shard.scroll(&part, listing, page)).await
     }
 
-    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64> {
+    async fn count(&self, gallery: &Gallery, listing: Listing) -> PortResult<u64> {
         let part = gallery.part;
-        self.read(gallery, "count points", move |shard| shard.count(&part, now)).await
+        self.read(gallery, "count points", move |shard| shard.count(&part, listing)).await
     }
 
     async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {

@@ -24,6 +24,8 @@ pub mod field {
     pub const USER_PART: &str = "user_part";
     /// From when on the live point does not match, in Unix milliseconds.
     pub const EXPIRES_AT: &str = "expires_at";
+    /// When the live point's face was enrolled, in Unix milliseconds.
+    pub const ENROLLED_AT: &str = "enrolled_at";
 }
 
 #[derive(Serialize, Deserialize)]

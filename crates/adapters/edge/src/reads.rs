@@ -9,7 +9,7 @@ use qdrant_edge::{
 };
 use uuid::Uuid;
 use vidimus_domain::point::{LivePoint, Point, PointBody};
-use vidimus_domain::{FaceId, Part, Template, UnixMillis};
+use vidimus_domain::{FaceId, Part, Template};
 use vidimus_ports::{Candidate, Hits, IndexSearch, ListedPoint, Listing};
 
 use crate::effort::SearchEffort;
@@ -77,7 +77,7 @@ impl Shard {
 
     /// Best first.
     fn nearest(&self, search: &IndexSearch, effort: SearchEffort) -> EdgeResult<Vec<(PointId, f32)>> {
-        let mut filter = filter::live_at(&search.gallery.part, search.now);
+        let mut filter = filter::live_at(&search.gallery.part, search.horizon);
         if search.with_user_only {
             filter = filter::with_user(filter, &search.gallery.part);
         }
@@ -106,7 +106,9 @@ impl Shard {
         for (id, cosine) in scored {
             let Some(found) = payloads.remove(&id) else { continue };
             match payload::decode(&search.gallery.part, id, found)? {
-                Some(Stored::Live { shown, expires_at, .. }) if expires_at > search.now => {
+                Some(Stored::Live { shown, enrolled_at, expires_at, .. })
+                    if search.horizon.shows(enrolled_at, expires_at) =>
+                {
                     candidates.push(Candidate { face: payload::face_id(id)?, cosine, shown });
                 }
                 _ => {}
@@ -123,12 +125,12 @@ impl Shard {
         Ok(self.engine.count(request)? as u64)
     }
 
-    /// Live faces that have not expired, one by one.
+    /// Points of such a listing, one by one.
     ///
     /// # Errors
     /// Where the engine fails.
-    pub fn count(&self, part: &Part, now: UnixMillis) -> EdgeResult<u64> {
-        let request = CountRequest { filter: Some(filter::live_at(part, now)), exact: true };
+    pub fn count(&self, part: &Part, listing: Listing) -> EdgeResult<u64> {
+        let request = CountRequest { filter: Some(filter_of(part, listing)), exact: true };
         Ok(self.engine.count(request)? as u64)
     }
 
@@ -192,7 +194,8 @@ fn params(effort: SearchEffort) -> SearchParams {
 
 fn filter_of(part: &Part, listing: Listing) -> Filter {
     match listing {
-        Listing::LiveAt(now) => filter::live_at(part, now),
+        Listing::LiveAt(horizon) => filter::live_at(part, horizon),
+        Listing::ExpiredAt(horizon) => filter::expired_at(part, horizon),
         Listing::Everything => filter::any(part),
     }
 }

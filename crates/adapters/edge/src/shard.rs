@@ -216,6 +216,7 @@ fn create_indexes(engine: &EdgeShard) -> EdgeResult<()> {
         (field::USER_PART, keyword(false)),
         (field::VERSION, range()),
         (field::EXPIRES_AT, range()),
+        (field::ENROLLED_AT, range()),
     ] {
         let field_schema = Some(PayloadFieldSchema::FieldParams(schema));
         let create = CreateIndex { field_name: key(name), field_schema };

@@ -9,14 +9,17 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use vidimus_domain::geometry::BoundingBox;
 use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody, ShownFace};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, FaceNumber, ImageId, Template, UnixMillis, Version};
 use vidimus_edge::{EdgeConfig, EdgeIndex};
 use vidimus_ports::conformance::blob_store::fresh_part;
 use vidimus_ports::conformance::face_index::{Subject, conforms};
 use vidimus_ports::conformance::galleries::Faces;
 use vidimus_ports::random::SeededRandom;
-use vidimus_ports::{FaceIndex, IndexSearch, PortErrorKind, Random as _};
+use vidimus_ports::{FaceIndex, IndexSearch, Listing, PortErrorKind, Random as _};
 
+/// When everything lives that is enrolled here.
+const TODAY: Horizon = Horizon::without_rule(UnixMillis::new(2));
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gallery with faces of one generator.
@@ -50,7 +53,7 @@ impl Fixture {
             with_user_only: false,
             limit: 10,
             cosine_min: 0.9,
-            now: UnixMillis::new(2),
+            horizon: TODAY,
         }
     }
 }
@@ -121,7 +124,7 @@ async fn placements_are_there_after_reopening() -> Result<()> {
     let index = EdgeIndex::open(EdgeConfig::new(root.path())).await?;
     assert_eq!(index.get(&fixture.gallery, &[points[0].face]).await?, [gone]);
     assert_eq!(index.get(&fixture.gallery, &[points[1].face]).await?, points[1..2]);
-    assert_eq!(index.count(&fixture.gallery, UnixMillis::new(1)).await?, 299);
+    assert_eq!(index.count(&fixture.gallery, Listing::LiveAt(TODAY)).await?, 299);
     assert_eq!(index.get(&narrow, &[small.face]).await?, std::slice::from_ref(&small));
     let third = Gallery { placement: "third".parse()?, ..narrow };
     index.write(&third, std::slice::from_ref(&small)).await?;
@@ -234,7 +237,7 @@ async fn reads_and_writes_go_on_while_it_optimises() -> Result<()> {
         ensure!(stored == batch, "I5: a point is not as it was last written");
     }
     let live = points.iter().filter(|point| matches!(point.body, PointBody::Live(_))).count() as u64;
-    assert_eq!(index.count(&fixture.gallery, UnixMillis::new(1)).await?, live);
+    assert_eq!(index.count(&fixture.gallery, Listing::LiveAt(TODAY)).await?, live);
     let statistics = index.statistics().await?.pop().context("one placement")?;
     ensure!(statistics.indexed_vectors > 0 && statistics.segments <= 4, "{statistics:?}");
     Ok(())

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 use vidimus_domain::geometry::BoundingBox;
 use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody, ShownFace};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{
     CollectionUid, FaceId, FaceNumber, ImageId, Part, Template, TenantId, UnixMillis, Version,
 };
@@ -197,7 +198,7 @@ fn gallery() -> Result<Gallery> {
 }
 
 fn search(probe: Template) -> Result<IndexSearch> {
-    let now = UnixMillis::new(1);
+    let horizon = Horizon::without_rule(UnixMillis::new(1));
     Ok(IndexSearch {
         gallery: gallery()?,
         probe,
@@ -205,7 +206,7 @@ fn search(probe: Template) -> Result<IndexSearch> {
         with_user_only: false,
         limit: 3,
         cosine_min: 0.5,
-        now,
+        horizon,
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use measure::{How, Outcome, Population, false_match_rates};
 use tempfile::TempDir;
+use vidimus_domain::UnixMillis;
 use vidimus_edge::{EdgeConfig, EdgeIndex, SearchEffort};
 use vidimus_ports::conformance::galleries::{Faces, QUANTILES};
 
@@ -17,6 +18,8 @@ const FACES: usize = 20_000;
 const PROBES: usize = 2_000;
 /// Those of them that are searched for.
 const SEARCHES: usize = 1_000;
+/// A retention rule by which none of them has expired.
+const KEPT: Option<UnixMillis> = Some(UnixMillis::new(0));
 /// Links of a face that graphs of parts have at least, of the 16 to 32 that they may have. Compressed, they take less
 /// than 4 bytes each.
 const LINKS_MIN: u64 = 8;
@@ -42,13 +45,20 @@ async fn the_graph_finds_what_an_exact_scan_finds() -> Result<()> {
     let mates = population.scan(&population.mates[..SEARCHES]);
 
     check_graph(&index).await?;
-    let hungry = How { limit: 10, effort: Some(SearchEffort::Graph { ef: 1 }) };
-    let starved = population.search(&index, &strangers[..200], hungry).await?;
-    assert!(starved.recall_at_10 < 0.95, "a scan does not depend on the effort: {starved}");
+    for faces_cutoff in [None, KEPT] {
+        let hungry = How { limit: 10, effort: Some(SearchEffort::Graph { ef: 1 }), faces_cutoff };
+        let starved = population.search(&index, &strangers[..200], hungry).await?;
+        assert!(starved.recall_at_10 < 0.95, "a scan does not depend on the effort: {starved}");
+    }
 
     writeln!(stdout(), "probes     {}", Outcome::HEADING)?;
-    for (who, probes) in [("mated", &mates), ("non-mated", &strangers)] {
-        let outcome = population.search(&index, &probes[..SEARCHES], How::USUAL).await?;
+    let under_a_rule = How { faces_cutoff: KEPT, ..How::USUAL };
+    for (who, probes, how) in [
+        ("mated", &mates, How::USUAL),
+        ("non-mated", &strangers, How::USUAL),
+        ("by a rule", &strangers, under_a_rule),
+    ] {
+        let outcome = population.search(&index, &probes[..SEARCHES], how).await?;
         writeln!(stdout(), "{who:<9}  {outcome}")?;
         assert!(outcome.recall_at_10 >= 0.99, "{who}: {outcome}");
         for (quantile, recall) in QUANTILES.iter().zip(outcome.candidate_recall) {

@@ -1,10 +1,13 @@
 //! The catalog objects' bytes.
 
+use std::time::Duration;
+
 use vidimus_proto::internal::v1;
 
 use super::{DecodeError, FORMAT, Stored};
 use crate::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
 use crate::ids::{Nonce, Part};
+use crate::retention::{Retention, RetentionRule};
 use crate::time::UnixMillis;
 
 impl Stored for Tenant {
@@ -101,7 +104,7 @@ impl Stored for Collection {
             key_id: String::new(),
             transform_id: String::new(),
             tags: self.tags.clone(),
-            retention: None,
+            retention: retention_to_proto(&self.retention),
         }
     }
 
@@ -116,9 +119,43 @@ impl Stored for Collection {
             created_at: UnixMillis::new(proto.created_at_ms),
             deleted_at: proto.deleted_at_ms.map(UnixMillis::new),
             tags: proto.tags,
+            retention: proto.retention.map(retention_from_proto).transpose()?.unwrap_or_default(),
             nonce: Nonce::from_bytes(&proto.nonce)?,
         })
     }
+}
+
+fn retention_to_proto(retention: &Retention) -> Option<v1::Retention> {
+    (*retention != Retention::default()).then(|| v1::Retention {
+        faces_kept_ms: kept_to_proto(retention.rule.faces_kept()),
+        photos_kept_ms: kept_to_proto(retention.rule.photos_kept()),
+        faces_floor_ms: retention.faces_floor.get(),
+        photos_floor_ms: retention.photos_floor.get(),
+    })
+}
+
+fn retention_from_proto(proto: v1::Retention) -> Result<Retention, DecodeError> {
+    Ok(Retention {
+        rule: rule_from_proto(proto.faces_kept_ms, proto.photos_kept_ms)?,
+        faces_floor: UnixMillis::new(proto.faces_floor_ms),
+        photos_floor: UnixMillis::new(proto.photos_floor_ms),
+    })
+}
+
+/// How long something is kept, in milliseconds; a rule's durations fit.
+fn kept_to_proto(kept: Option<Duration>) -> Option<i64> {
+    kept.map(|kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn rule_from_proto(
+    faces_kept_ms: Option<i64>,
+    photos_kept_ms: Option<i64>,
+) -> Result<RetentionRule, DecodeError> {
+    let kept = |millis: i64| {
+        u64::try_from(millis).map(Duration::from_millis).map_err(|_| DecodeError::Field("retention"))
+    };
+    let (faces, photos) = (faces_kept_ms.map(kept).transpose()?, photos_kept_ms.map(kept).transpose()?);
+    RetentionRule::new(faces, photos).map_err(|_| DecodeError::Field("retention"))
 }
 
 impl Stored for UidEntry {

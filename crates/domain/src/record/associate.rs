@@ -30,7 +30,7 @@ pub fn associate(
     let mut association = Association::default();
     let mut claimed_now = Vec::new();
     for number in numbers {
-        let live = before.face(*number).and_then(|face| face.live_at(write.now));
+        let live = before.face(*number).and_then(|face| face.live_at(write.horizon()));
         match live.map(|live| &live.user) {
             None => association.unknown.push(*number),
             Some(Some(held)) if held == claim => association.claimed.push(*number),
@@ -52,7 +52,8 @@ pub fn associate(
 /// then nobody claims them any more.
 #[must_use]
 pub fn disassociate(before: &Record, numbers: &[FaceNumber], left: &Claim, write: Write) -> Option<Record> {
-    let mut live = before.live_faces(write.now).filter(|(face, _)| numbers.contains(&face.number)).peekable();
+    let mut live =
+        before.live_faces(write.horizon()).filter(|(face, _)| numbers.contains(&face.number)).peekable();
     live.peek()?;
     let of_user =
         |held: &Option<Claim>| held.as_ref().is_some_and(|held| held.0 == left.0 && held.1 <= left.1);

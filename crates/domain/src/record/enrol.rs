@@ -157,8 +157,11 @@ pub fn embedded(
         return Ok(None);
     }
     let mut record = before.next(write);
-    add_faces(&mut record, faces, expires_at)?;
-    record.state = State::Enrolled;
+    // Where its photo had to go meanwhile, it stays refused.
+    if record.state == State::Accepted {
+        add_faces(&mut record, faces, expires_at)?;
+        record.state = State::Enrolled;
+    }
     Ok(Some(record))
 }
 

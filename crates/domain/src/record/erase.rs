@@ -2,12 +2,12 @@
 
 use super::{Record, Write};
 use crate::ids::{FaceNumber, UserId};
-use crate::time::UnixMillis;
 
 /// What came of a deletion.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Erasure {
-    /// The record to write; none where every face asked for was erased already, is unknown or is kept.
+    /// The record to write; none where every face asked for was erased already, is unknown or is kept. An expired face that
+    /// is asked for is erased: by another rule it might match again.
     pub record: Option<Box<Record>>,
     /// Faces that are erased now, by this or before.
     pub erased: Vec<FaceNumber>,
@@ -23,14 +23,14 @@ pub fn erase(before: &Record, numbers: &[FaceNumber], write: Write) -> Erasure {
     let mut erasure = Erasure::default();
     let mut doomed = Vec::new();
     for number in numbers {
-        let live = before.face(*number).map(|face| face.live_at(write.now));
-        match live {
-            None => erasure.unknown.push(*number),
-            Some(Some(live)) if live.user.is_some() => {
-                erasure.held_by_user.extend(live.user.clone().map(|(user, _)| (*number, user)));
-            }
-            Some(Some(_)) => doomed.push(*number),
-            Some(None) => erasure.erased.push(*number),
+        let Some(face) = before.face(*number) else {
+            erasure.unknown.push(*number);
+            continue;
+        };
+        match face.live_at(write.horizon()).map(|live| &live.user) {
+            Some(Some((user, _))) => erasure.held_by_user.push((*number, user.clone())),
+            None if face.live().is_none() => erasure.erased.push(*number),
+            _ => doomed.push(*number),
         }
     }
     if !doomed.is_empty() {
@@ -49,12 +49,11 @@ fn without(before: &Record, numbers: &[FaceNumber], write: Write) -> Record {
     record
 }
 
-/// Retention: erases what has expired. None where nothing has.
+/// Retention: erases faces that have expired, and names the photo for removal where its own time has come, though faces
+/// live on. None where nothing has.
 #[must_use]
 pub fn expire(before: &Record, write: Write) -> Option<Record> {
-    has_expired(before, write.now).then(|| before.next(write))
-}
-
-fn has_expired(record: &Record, now: UnixMillis) -> bool {
-    record.faces.iter().any(|face| face.live().is_some() && face.live_at(now).is_none())
+    let faces = before.faces.iter().any(|face| face.has_expired(write.horizon()));
+    let photo = before.photo.is_some() && before.photo_kept(write.cutoffs).is_none();
+    (faces || photo).then(|| before.next(write))
 }

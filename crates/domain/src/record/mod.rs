@@ -18,12 +18,16 @@ use crate::face::DetectedFace;
 use crate::ids::{
     ExternalImageId, FaceId, FaceNumber, ImageId, Nonce, Part, Placement, RequestId, UserId, Version,
 };
+use crate::retention::{Cutoffs, Horizon};
 use crate::time::{ERASED_KEPT, READ_FRESH, UnixMillis};
 
 pub use associate::{Association, associate, disassociate, without_stale};
 pub use enrol::{Enrolled, Enrolment, IOU_SAME_FACE, accept, embedded, enrol, refuse};
 pub use erase::{Erasure, erase, expire};
 pub use projection::{Projection, projection};
+
+/// Why a photo is refused that no embedding worker took before its time had come.
+pub const EXPIRED: &str = "its retention ended before it was embedded";
 
 /// What a record is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +153,16 @@ pub struct Write {
     pub now: UnixMillis,
     /// Fresh for every attempt.
     pub nonce: Nonce,
+    /// What has expired for its age. The rule may be older than the write: what has expired stays so.
+    pub cutoffs: Cutoffs,
+}
+
+impl Write {
+    /// The faces that are live for this write.
+    #[must_use]
+    pub const fn horizon(&self) -> Horizon {
+        self.cutoffs.horizon(self.now)
+    }
 }
 
 /// Why a transition is refused.
@@ -175,10 +189,15 @@ impl Face {
         }
     }
 
-    /// The live part, where it can match at `now`.
+    /// The live part, where it can match then.
     #[must_use]
-    pub fn live_at(&self, now: UnixMillis) -> Option<&LiveFace> {
-        self.live().filter(|live| live.expires_at.is_none_or(|expires_at| now < expires_at))
+    pub fn live_at(&self, horizon: Horizon) -> Option<&LiveFace> {
+        self.live()
+            .filter(|live| horizon.shows(self.enrolled_at, live.expires_at.unwrap_or(UnixMillis::NEVER)))
+    }
+
+    fn has_expired(&self, horizon: Horizon) -> bool {
+        self.live().is_some() && self.live_at(horizon).is_none()
     }
 }
 
@@ -211,9 +230,15 @@ impl Record {
         self.origin.image.face(number)
     }
 
-    /// The faces that can match at `now`.
-    pub fn live_faces(&self, now: UnixMillis) -> impl Iterator<Item = (&Face, &LiveFace)> {
-        self.faces.iter().filter_map(move |face| face.live_at(now).map(|live| (face, live)))
+    /// The faces that can match then.
+    pub fn live_faces(&self, horizon: Horizon) -> impl Iterator<Item = (&Face, &LiveFace)> {
+        self.faces.iter().filter_map(move |face| face.live_at(horizon).map(|live| (face, live)))
+    }
+
+    /// The stored photo, unless its time has come.
+    #[must_use]
+    pub fn photo_kept(&self, cutoffs: Cutoffs) -> Option<&PhotoKey> {
+        self.photo.as_ref().filter(|photo| !cutoffs.has_photo_expired(photo.put_at))
     }
 
     /// What `request` enrolled or found here, where it is remembered (rule 4).
@@ -237,7 +262,7 @@ impl Record {
     }
 
     /// What every transition does first: the next version (rule 1), the write's mark, old requests forgotten, expired
-    /// faces erased (rule 8).
+    /// faces erased and an expired photo named for removal (rule 8).
     fn next(&self, write: Write) -> Self {
         let now_ms = u64::try_from(write.now.get()).unwrap_or(0);
         let mut next = self.clone();
@@ -245,14 +270,24 @@ impl Record {
         next.nonce = write.nonce;
         next.changed_at = write.now;
         next.requests = self.requests_kept(write.now).cloned().collect();
-        let expired = |face: &Face| face.live().is_some() && face.live_at(write.now).is_none();
-        let numbers =
-            next.faces.iter().filter(|face| expired(face)).map(|face| face.number).collect::<Vec<_>>();
-        for number in numbers {
+        let expired = next.faces.iter().filter(|face| face.has_expired(write.horizon()));
+        for number in expired.map(|face| face.number).collect::<Vec<_>>() {
             next.erase_face(number, write.now);
         }
+        next.drop_expired_photo(write.cutoffs);
         next.settle();
         next
+    }
+
+    /// Names a photo for removal whose time has come; faces that were enrolled from it stay. One that still waited to be
+    /// embedded never will be.
+    fn drop_expired_photo(&mut self, cutoffs: Cutoffs) {
+        if self.photo.is_some() && self.photo_kept(cutoffs).is_none() {
+            self.photos_to_remove.extend(self.photo.take());
+            if matches!(self.state, State::Accepted) {
+                self.state = State::Refused(EXPIRED.to_owned());
+            }
+        }
     }
 
     /// Removes all but number, version and times of a live face.

@@ -13,7 +13,9 @@ use std::path::Path;
 use fixtures::{number, origin};
 use proptest::prelude::*;
 use prost::Message as _;
-use strategies::{any_action, any_image, any_nonce, any_number, any_part, any_record, any_time, parsed};
+use strategies::{
+    any_action, any_image, any_nonce, any_number, any_part, any_record, any_retention, any_time, parsed,
+};
 use values::{
     access_key, audit, bucket, change, client_token, collection, face_model, full_record, full_user, photo,
     refused_record, search, tenant, uid_entry, user_search,
@@ -235,6 +237,7 @@ proptest! {
         (created_at, deleted_at) in (any_time(), prop::option::of(any_time())),
         (account, label, secret) in any::<(String, String, String)>(),
         (disabled, key, model) in any::<(bool, [u8; 32], u32)>(),
+        retention in any_retention(),
         tenant_name in parsed::<vidimus_domain::TenantName>("[a-zA-Z0-9_.-]{1,255}"),
         name in parsed::<vidimus_domain::CollectionName>("[a-zA-Z0-9_.-]{1,255}"),
         placement in parsed::<vidimus_domain::Placement>("[a-zA-Z0-9_.-]{1,100}"),
@@ -249,7 +252,7 @@ proptest! {
         check_round_trip(&FaceModel { placement: placement.clone(), number: model });
         check_round_trip(&Collection {
             tenant, name, uid, face_model_version, placement, image_id_key: key, created_at, deleted_at,
-            tags: std::collections::BTreeMap::new(), nonce,
+            tags: std::collections::BTreeMap::new(), retention, nonce,
         });
     }
 

@@ -8,6 +8,7 @@ use vidimus_domain::event::{AuditedAction, Probe, UserCandidate, UserChange, Use
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Point};
 use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::{
     CollectionUid, FaceNumber, ImageId, Nonce, Part, Template, TenantId, UnixMillis, Version,
 };
@@ -132,6 +133,17 @@ pub fn any_record() -> impl Strategy<Value = Record> {
             changed_at: write.2,
         },
     )
+}
+
+pub fn any_retention() -> impl Strategy<Value = Retention> {
+    let kept = || prop::option::of((1_000_u64..3_000_000_000_000).prop_map(Duration::from_millis));
+    let rule =
+        (kept(), kept()).prop_map(|(faces, photos)| RetentionRule::new(faces, photos).expect("it is a rule"));
+    (rule, any_time(), any_time()).prop_map(|(rule, faces_floor, photos_floor)| Retention {
+        rule,
+        faces_floor,
+        photos_floor,
+    })
 }
 
 pub fn any_action() -> impl Strategy<Value = AuditedAction> {

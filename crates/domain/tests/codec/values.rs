@@ -1,9 +1,12 @@
 //! A fixed value of every kind.
 
+use std::time::Duration;
+
 use vidimus_domain::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
 use vidimus_domain::event::{Audit, AuditedAction, Change, Probe, UserCandidate, UserProbe, UserSearch};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::user::{ClientToken, TokenKey, User};
 use vidimus_domain::{Part, UnixMillis, Version};
 
@@ -123,6 +126,7 @@ pub fn access_key() -> AccessKey {
 }
 
 pub fn collection() -> Collection {
+    let kept = |days: u64| Some(Duration::from_secs(days * 86_400));
     Collection {
         tenant: part().tenant,
         name: "staff".parse().expect("it is a name"),
@@ -133,6 +137,11 @@ pub fn collection() -> Collection {
         created_at: T0,
         deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
         tags: [("team".to_owned(), "door".to_owned())].into(),
+        retention: Retention {
+            rule: RetentionRule::new(kept(30), kept(7)).expect("it is a rule"),
+            faces_floor: UnixMillis::new(1_700_000_000_000),
+            photos_floor: UnixMillis::new(1_700_000_000_001),
+        },
         nonce: nonce(10),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vidimus_domain::record::{FaceBody, IOU_SAME_FACE, Record};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, FaceNumber, UnixMillis};
 
 use crate::world::Cause;
@@ -42,11 +43,22 @@ struct Effect {
     answered: Option<Vec<FaceId>>,
 }
 
+/// When a face was enrolled and when it expires by its own.
+#[derive(Clone, Copy)]
+struct Born {
+    enrolled_at: UnixMillis,
+    expires_at: UnixMillis,
+}
+
 #[derive(Default)]
 pub struct Auditor {
     violation: Option<Violation>,
-    /// Every face ever written to a record, with its expiry.
-    born: BTreeMap<FaceId, UnixMillis>,
+    /// Every face ever written to a record.
+    born: BTreeMap<FaceId, Born>,
+    /// Faces that a rule has let go which somebody was told of, and since when.
+    aged: BTreeMap<FaceId, UnixMillis>,
+    /// Faces that some rule has let go.
+    let_go: BTreeSet<FaceId>,
     /// Acknowledged enrolments.
     acknowledged: BTreeSet<FaceId>,
     deletion_asked: BTreeSet<FaceId>,
@@ -102,23 +114,44 @@ impl Auditor {
     /// Faces that must not match at `now`, and why.
     pub fn dead_at(&self, now: UnixMillis) -> impl Iterator<Item = (FaceId, &'static str)> {
         let deleted = self.deleted.iter().filter(move |(_, at)| **at <= now);
-        let expired = self.born.iter().filter(move |(_, expires_at)| **expires_at <= now);
-        deleted.map(|(face, _)| (*face, "was deleted")).chain(expired.map(|(face, _)| (*face, "had expired")))
+        let expired = self.born.iter().filter(move |(_, born)| born.expires_at <= now);
+        let aged = self.aged.iter().filter(move |(_, at)| **at <= now);
+        let aged = aged.map(|(face, _)| (*face, "was too old"));
+        let expired = expired.map(|(face, _)| (*face, "had expired"));
+        deleted.map(|(face, _)| (*face, "was deleted")).chain(expired).chain(aged)
     }
 
     /// Acknowledged faces that nobody asked to delete and that have not expired: they must become searchable.
     pub fn owed(&self, now: UnixMillis) -> impl Iterator<Item = FaceId> {
         let wanted = self.acknowledged.difference(&self.deletion_asked).copied();
-        wanted.filter(move |face| self.born.get(face).is_none_or(|expires_at| now < *expires_at))
+        let kept = wanted.filter(|face| !self.let_go.contains(face));
+        kept.filter(move |face| self.born.get(face).is_none_or(|born| now < born.expires_at))
+    }
+
+    /// Faces enrolled at or before the first cutoff must be gone from `now` on, those up to the second one may be.
+    pub fn time_passes(&mut self, now: UnixMillis, answered: Option<UnixMillis>, any: Option<UnixMillis>) {
+        for (face, born) in &self.born {
+            if Some(born.enrolled_at) <= answered {
+                self.aged.entry(*face).or_insert(now);
+            }
+            if Some(born.enrolled_at) <= any {
+                self.let_go.insert(*face);
+            }
+        }
     }
 
     /// Whether the face goes by itself some time.
     pub fn expires(&self, face: FaceId) -> bool {
-        self.born.get(&face).is_some_and(|expires_at| *expires_at < UnixMillis::NEVER)
+        self.born.get(&face).is_some_and(|born| born.expires_at < UnixMillis::NEVER)
+    }
+
+    /// Whether some rule has let the face go.
+    pub fn is_let_go(&self, face: FaceId) -> bool {
+        self.let_go.contains(&face)
     }
 
     pub fn live_point_written(&mut self, face: FaceId, expires_at: UnixMillis) {
-        if self.born.get(&face).is_none_or(|born| expires_at > *born) {
+        if self.born.get(&face).is_none_or(|born| expires_at > born.expires_at) {
             self.broken(Invariant::I3, format!("the point of {face} expires later than its face"));
         }
     }
@@ -162,7 +195,7 @@ impl Auditor {
     }
 
     fn check_no_duplicates(&mut self, record: &Record) {
-        let live = record.live_faces(record.changed_at).collect::<Vec<_>>();
+        let live = record.live_faces(Horizon::without_rule(record.changed_at)).collect::<Vec<_>>();
         for (place, (face, body)) in live.iter().enumerate() {
             for (other, other_body) in &live[place + 1..] {
                 let iou = body.detected.bounding_box.iou(&other_body.detected.bounding_box);
@@ -179,7 +212,8 @@ impl Auditor {
             let id = record.face_id(*number);
             let live = record.face(*number).and_then(|face| face.live());
             let expires_at = live.and_then(|live| live.expires_at).unwrap_or(UnixMillis::NEVER);
-            if self.born.insert(id, expires_at).is_some() {
+            let enrolled_at = record.face(*number).map_or(UnixMillis::NEVER, |face| face.enrolled_at);
+            if self.born.insert(id, Born { enrolled_at, expires_at }).is_some() {
                 self.broken(Invariant::I3, format!("{id} came to mean another face"));
             }
         }

@@ -10,6 +10,7 @@ use vidimus_domain::ids::ImageSource;
 use vidimus_domain::record::Origin;
 use vidimus_domain::{FaceId, FaceNumber, ImageId, RequestId, Template, UnixMillis};
 
+use crate::administration::set_rules;
 use crate::executor::{Kind, Lost, Process};
 use crate::ingestion::{EnrolmentRequest, delete_faces, index_faces};
 use crate::random::{Random, hours, millis, minutes};
@@ -34,13 +35,14 @@ pub async fn run(process: Process, operations: u64) {
     for _ in 0..operations {
         let pause = process.with(|world| pause(&mut world.random));
         process.sleep(pause).await;
-        match process.with(|world| world.random.below(10)) {
+        match process.with(|world| world.random.below(11)) {
             0..=3 => {
                 let new = process.with(draw_enrolment);
                 sent.push(new.clone());
                 enrol(&process, new).await;
             }
             4..=7 => delete(&process).await,
+            10 => set_rules(&process).await,
             _ => {
                 if let Some(again) = sent.last().cloned() {
                     process.count("a client sent an answered request again");

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use vidimus_domain::point::{Point, PointBody};
-use vidimus_domain::{FaceId, UnixMillis, Version};
+use vidimus_domain::point::{LivePoint, Point, PointBody};
+use vidimus_domain::{FaceId, Version};
 
 use crate::log::PARTITIONS;
 
@@ -70,12 +70,12 @@ impl Index {
         self.current.points.values()
     }
 
-    /// Whether a search at `now` would find the face.
-    pub fn matches(&self, face: FaceId, now: UnixMillis, hide_expired: bool) -> bool {
-        self.point(face).is_some_and(|point| match &point.body {
-            PointBody::Live(live) => !hide_expired || now < live.expires_at,
-            PointBody::Erased { .. } => false,
-        })
+    /// The face's point, where it is live, whether expired or not.
+    pub fn live_point(&self, face: FaceId) -> Option<&LivePoint> {
+        match &self.point(face)?.body {
+            PointBody::Live(live) => Some(live),
+            PointBody::Erased { .. } => None,
+        }
     }
 
     pub fn flush(&mut self) {

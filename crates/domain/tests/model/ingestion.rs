@@ -66,7 +66,7 @@ async fn enrolled(
         let photos_removed = process.remove_photos(read.record.as_ref()).await;
         let put = fresh_photo(process, request.origin.image, photo.take()).await?;
         let enrolment = enrolment(process, request, put.key.clone(), photos_removed);
-        let write = Write { now: process.now(), nonce: process.nonce() };
+        let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: process.cutoffs() };
         let Ok(Enrolled::Changed { record, faces, photo_named }) =
             enrol(&request.origin, read.record.as_ref(), enrolment, write)
         else {
@@ -156,7 +156,7 @@ async fn erased(
         let Some(before) = &read.record else { return Ok(None) };
         let stale = users::stale_claims(process, before, faces).await?;
         let before = &without_stale(before, faces, &stale);
-        let write = Write { now: process.now(), nonce: process.nonce() };
+        let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: process.cutoffs() };
         match erase(before, faces, write) {
             Erasure { record: Some(record), erased, .. } => {
                 if process.write_record(&record, &read, Cause::Deletion).await? == Written::Yes {

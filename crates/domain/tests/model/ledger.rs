@@ -2,38 +2,90 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vidimus_domain::point::PointBody;
 use vidimus_domain::record::{Record, State, Write, expire, is_fresh, projection};
 use vidimus_domain::{FaceId, FaceNumber, ImageId, UnixMillis, Version};
 
+use crate::administration::ReadRule;
 use crate::blobs::StoredPhoto;
 use crate::executor::{Lost, Process};
 use crate::random::{hours, millis, minutes};
-use crate::records::{Written, is_old};
+use crate::records::{Read, Written, is_old};
 use crate::rules::Rule;
 use crate::world::{Cause, short};
 
 /// The versions of an image's points.
 type Seen = Vec<(FaceNumber, Version)>;
 
-/// Walks through everything now and then, for ever.
+/// Sweeps and walks through everything now and then, for ever.
 pub async fn run(process: Process) {
+    // Only what breaks the rule keeps to this one.
+    let first_rule = process.read_rule().await.ok();
     loop {
         let pause = process.with(|world| {
             let longest = if world.random.chance(300) { minutes(5) } else { hours(24) };
             world.random.between(millis(0), longest)
         });
         process.sleep(pause).await;
-        // What fails is found again by the next walk.
-        let _ = walk(&process).await;
+        // What fails is found again by the next sweep or walk.
+        if process.with(|world| world.random.chance(500)) {
+            let _ = sweep(&process, first_rule).await;
+        }
+        let _ = walk(&process, first_rule).await;
     }
 }
 
-async fn walk(process: &Process) -> Result<(), Lost> {
+/// The rule as it is now.
+async fn rule_now(process: &Process, first_rule: Option<ReadRule>) -> Result<ReadRule, Lost> {
+    match first_rule {
+        Some(old) if !process.keeps(Rule::SweepReadsRetention) => Ok(old),
+        _ => process.read_rule().await,
+    }
+}
+
+/// Finds what has expired through the index; what is erased is decided on the records.
+async fn sweep(process: &Process, first_rule: Option<ReadRule>) -> Result<(), Lost> {
+    let rule = rule_now(process, first_rule).await?;
+    let horizon = rule.cutoffs(process).horizon(process.now());
+    let list = process.effect("lists expired points".to_owned(), move |world| {
+        let expired = world.index.points().filter(|point| match &point.body {
+            PointBody::Live(live) => !live.is_shown_at(horizon),
+            PointBody::Erased { .. } => false,
+        });
+        expired.map(|point| point.face.image()).collect::<BTreeSet<_>>()
+    });
+    for image in list.await? {
+        process.count("the sweep found an expired face");
+        let rule = rule_now(process, first_rule).await?;
+        let read = process.read_record(image).await?;
+        expire_record(process, &read, rule).await?;
+    }
+    Ok(())
+}
+
+/// Erases what has expired, by compare-and-swap on what was read. Returns whether there was something.
+async fn expire_record(process: &Process, read: &Read, rule: ReadRule) -> Result<bool, Lost> {
+    let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: rule.cutoffs(process) };
+    let expired = read.record.as_ref().and_then(|record| expire(record, write));
+    let Some(expired) = expired.filter(|_| process.keeps(Rule::Retention)) else { return Ok(false) };
+    if process.write_record(&expired, read, Cause::Expiry).await? == Written::Yes {
+        process.count("retention erased a face");
+        if expired.state == State::Enrolled && expired.photo.is_none() {
+            process.count("a photo went before its faces");
+        }
+        process.remove_photos(Some(&expired)).await;
+        process.append_change_of(&expired).await?;
+    }
+    Ok(true)
+}
+
+async fn walk(process: &Process, first_rule: Option<ReadRule>) -> Result<(), Lost> {
+    let rule = rule_now(process, first_rule).await?;
     let seen = points(process, None).await?;
     let images = process.effect("lists records".to_owned(), |world| world.blobs.images()).await?;
     let every = images.into_iter().chain(seen.keys().copied()).collect::<BTreeSet<_>>();
     for image in every {
-        visit(process, image, seen.get(&image)).await?;
+        visit(process, (image, seen.get(&image)), rule).await?;
     }
     sweep_photos(process).await
 }
@@ -53,17 +105,14 @@ async fn points(process: &Process, of: Option<ImageId>) -> Result<BTreeMap<Image
     scroll.await
 }
 
-async fn visit(process: &Process, image: ImageId, seen: Option<&Seen>) -> Result<(), Lost> {
+async fn visit(
+    process: &Process,
+    (image, seen): (ImageId, Option<&Seen>),
+    rule: ReadRule,
+) -> Result<(), Lost> {
     let read = process.read_record(image).await?;
     if let Some(record) = &read.record {
-        let write = Write { now: process.now(), nonce: process.nonce() };
-        let expired = expire(record, write).filter(|_| process.keeps(Rule::Retention));
-        if let Some(expired) = expired {
-            if process.write_record(&expired, &read, Cause::Expiry).await? == Written::Yes {
-                process.count("retention erased a face");
-                process.remove_photos(Some(&expired)).await;
-                process.append_change_of(&expired).await?;
-            }
+        if expire_record(process, &read, rule).await? {
             return Ok(());
         }
         if is_husk_to_remove(process, record) && is_fresh(read.at, process.now()) {

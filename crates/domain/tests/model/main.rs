@@ -3,12 +3,15 @@
 //! sleep anywhere; an auditor watches I2 to I5.
 //!
 //! What the model takes for granted: a call is on its way for less than a day (with the hour of a read), a client
-//! retries for less than a day, clocks agree, and the log is not lost together with what the index has not flushed.
+//! retries for less than a day, clocks agree, the log is not lost together with what the index has not flushed, and a
+//! retention rule is in the store within a second of its decision or never.
 
 #![cfg(test)]
 
+mod administration;
 mod audit;
 mod blobs;
+mod catalog;
 mod client;
 mod executor;
 mod index;
@@ -70,6 +73,7 @@ const CORNERS: &[&str] = &[
     "a client sent an answered request again",
     "a creation ended a deletion",
     "a husk was removed",
+    "a photo went before its faces",
     "a photo was swept",
     "a process crashed",
     "a process slept",
@@ -78,6 +82,8 @@ const CORNERS: &[&str] = &[
     "a retry ended a deletion of a user",
     "a retry found its deletion",
     "a retry found its enrolment",
+    "a rule was lengthened",
+    "a rule was set",
     "a stale claim was met",
     "a writer knew its write again",
     "a writer of a user knew its write again",
@@ -95,6 +101,7 @@ const CORNERS: &[&str] = &[
     "retention erased a face",
     "the index lost power",
     "the log was lost",
+    "the sweep found an expired face",
 ];
 
 #[test]

@@ -17,6 +17,20 @@ pub enum Rule {
     SearchesWait,
     /// What has expired is not searched.
     SearchesHideExpired,
+    /// What is older than the retention rule is not searched.
+    SearchesHideAged,
+    /// What is older than the retention rule counts as erased when a photo is enrolled.
+    TransitionsEraseAged,
+    /// A lengthened rule keeps the old cutoff as a floor.
+    FloorsStay,
+    /// The floor covers the time for which the old rule may still be believed.
+    OldRulesAreBelieved,
+    /// A rule is answered only when nobody believes the old one any more.
+    RulesAnswerLater,
+    /// The sweep acts by the rule as it is then.
+    SweepReadsRetention,
+    /// A photo goes when its own time has come.
+    PhotosHaveTheirTime,
     /// A request that is remembered does not enrol again (rule 4).
     RequestMemory,
     /// An attempt is given up an hour after it began.

@@ -19,7 +19,7 @@ const CONSUMERS: usize = 2;
 const LEDGER: usize = CONSUMERS;
 /// The consumer that may sleep.
 const SLEEPER: usize = 1;
-const STEPS_MAX: u64 = 300_000;
+const STEPS_MAX: u64 = 1_000_000;
 /// The time in which all that is to go has gone: a day, two walks of the ledger, and some.
 const GONE_AFTER: Duration = hours(80);
 
@@ -227,7 +227,7 @@ fn check_records(world: &mut World) {
     let mut broken = Vec::new();
     for record in world.blobs.records() {
         let image = record.origin.image;
-        for (face, _) in record.live_faces(world.now) {
+        for (face, _) in record.live_faces(world.horizon()) {
             let id = record.face_id(face.number);
             if !world.matches(id) {
                 broken.push((Invariant::I2, format!("{id} is live and not searchable")));
@@ -240,7 +240,7 @@ fn check_records(world: &mut World) {
             broken.push((Invariant::I9, format!("the record of {image} keeps an expired template")));
         }
         let live = record.faces.iter().any(|face| face.live().is_some());
-        if live != (record.state == State::Enrolled) || live != record.photo.is_some() {
+        if live != (record.state == State::Enrolled) || (record.photo.is_some() && !live) {
             broken.push((Invariant::I4, format!("the record of {image} contradicts itself")));
         }
     }
@@ -248,8 +248,8 @@ fn check_records(world: &mut World) {
 }
 
 fn keeps_expired(world: &World, record: &Record) -> bool {
-    let expiries = record.faces.iter().filter_map(|face| face.live()).filter_map(|live| live.expires_at);
-    expiries.into_iter().any(|at| overdue(world, at))
+    let then = world.catalog.current().0.horizon(world.now.minus(GONE_AFTER));
+    record.faces.iter().any(|face| face.live().is_some() && face.live_at(then).is_none())
 }
 
 fn check_photos(world: &mut World) {
@@ -257,6 +257,10 @@ fn check_photos(world: &mut World) {
     for photo in world.blobs.photos() {
         let record = world.blobs.record(photo.image).map(|(record, _)| record);
         let named = record.is_some_and(|record| record.photo.as_ref() == Some(&photo.key));
+        let then = world.catalog.current().0.cutoffs(world.now.minus(GONE_AFTER));
+        if named && then.has_photo_expired(photo.key.put_at) {
+            broken.push((Invariant::I9, format!("the photo of {} has outlived its rule", photo.image)));
+        }
         if !named && overdue(world, photo.put_at) {
             broken.push((Invariant::I9, format!("a photo of {} is left that no record names", photo.image)));
         }

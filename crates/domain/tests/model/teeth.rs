@@ -44,6 +44,19 @@ fn every_rule_of_indexing_is_needed() {
 }
 
 #[test]
+fn every_rule_of_retention_is_needed() {
+    check(&[
+        (&[Rule::SearchesHideAged], &[I3]),
+        (&[Rule::TransitionsEraseAged], &[I3]),
+        (&[Rule::FloorsStay], &[I3]),
+        (&[Rule::OldRulesAreBelieved], &[I3]),
+        (&[Rule::RulesAnswerLater], &[I3]),
+        (&[Rule::SweepReadsRetention], &[I2]),
+        (&[Rule::PhotosHaveTheirTime], &[I9]),
+    ]);
+}
+
+#[test]
 fn every_rule_of_ingestion_is_needed() {
     check(&[
         (&[Rule::RequestMemory], &[I3]),

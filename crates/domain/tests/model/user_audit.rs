@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use vidimus_domain::point::PointBody;
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::user::{Claim, User, UserKey};
 use vidimus_domain::{FaceId, UnixMillis, UserId};
 
@@ -99,7 +100,7 @@ impl World {
         }
         let mut broken = Vec::new();
         for record in self.blobs.records() {
-            for (face, live) in record.live_faces(self.now) {
+            for (face, live) in record.live_faces(Horizon::without_rule(self.now)) {
                 let id = record.face_id(face.number);
                 let Some(claim) = &live.user else { continue };
                 let user = self.blobs.user(key(&claim.0)).map(|(user, _)| user);
@@ -121,9 +122,10 @@ impl World {
     fn missing_associations(&self) -> impl Iterator<Item = String> {
         let holds = |face: &FaceId| {
             let record = self.blobs.record(face.image()).map(|(record, _)| record)?;
-            record.face(face.number()?)?.live_at(self.now)?.user.clone()
+            record.face(face.number()?)?.live_at(Horizon::without_rule(self.now))?.user.clone()
         };
-        let missing = self.users.owed.iter().filter(move |(face, claim)| holds(face).as_ref() != Some(claim));
+        let owed = self.users.owed.iter().filter(|(face, _)| !self.audit.is_let_go(**face));
+        let missing = owed.filter(move |(face, claim)| holds(face).as_ref() != Some(claim));
         missing.map(|(face, claim)| format!("{face} was associated with {claim:?} and is not its own"))
     }
 

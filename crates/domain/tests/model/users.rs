@@ -39,7 +39,7 @@ struct Claiming {
 
 impl Process {
     fn write(&self) -> Write {
-        Write { now: self.now(), nonce: self.nonce() }
+        Write { now: self.now(), nonce: self.nonce(), cutoffs: self.cutoffs() }
     }
 
     pub async fn read_user(&self, id: &UserId) -> Result<ReadUser, Lost> {

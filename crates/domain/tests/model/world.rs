@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::point::{Point, PointBody};
 use vidimus_domain::record::{PhotoKey, Record};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, ImageId, Part, UnixMillis};
 
 use crate::audit::{Auditor, Invariant};
 use crate::blobs::{Blobs, Put};
+use crate::catalog::Catalog;
 use crate::executor::{Late, Task};
 use crate::index::{Index, PointWrite};
 use crate::log::Log;
@@ -39,6 +41,7 @@ pub struct World {
     pub random: Random,
     pub part: Part,
     pub blobs: Blobs,
+    pub catalog: Catalog,
     pub log: Log,
     pub index: Index,
     pub audit: Auditor,
@@ -77,6 +80,7 @@ impl World {
             random,
             part,
             blobs: Blobs::default(),
+            catalog: Catalog::default(),
             log: Log::default(),
             index: Index::default(),
             audit: Auditor::default(),
@@ -164,13 +168,27 @@ impl World {
         write
     }
 
-    /// Whether a search would find the face now.
+    /// Whether a search would find the face now, by any of the rules that it may believe.
     pub fn matches(&self, face: FaceId) -> bool {
-        self.index.matches(face, self.now, self.keeps(Rule::SearchesHideExpired))
+        let Some(live) = self.index.live_point(face) else { return false };
+        let now = if self.keeps(Rule::SearchesHideExpired) { self.now } else { BEGIN };
+        let mut cutoffs = self.catalog.believed(self.now).map(|retention| retention.cutoffs(self.now).faces);
+        let keeps_the_rule = self.keeps(Rule::SearchesHideAged);
+        cutoffs.any(|cutoff| {
+            let faces_cutoff = cutoff.filter(|_| keeps_the_rule);
+            live.is_shown_at(Horizon { now, faces_cutoff })
+        })
+    }
+
+    /// Which faces can match by the rule in force.
+    pub fn horizon(&self) -> Horizon {
+        self.catalog.current().0.horizon(self.now)
     }
 
     /// What the auditor watches all the time: nothing that is dead matches (I3).
     pub fn watch(&mut self) {
+        let (answered, any) = (self.catalog.cutoff_answered(self.now), self.catalog.cutoff_any(self.now));
+        self.audit.time_passes(self.now, answered, any);
         if !self.index.is_ready() && self.keeps(Rule::SearchesWait) {
             return;
         }

@@ -11,17 +11,22 @@ use std::time::Duration;
 
 use vidimus_domain::geometry::BoundingBox;
 use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody, ShownFace};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, FaceNumber, ImageId, Placement, Template, UnixMillis, Version};
 
 use super::blob_store::fresh_part;
 use crate::error::PortResult;
-use crate::face_index::{FaceIndex, Hits, IndexSearch, ListedPoint};
+use crate::face_index::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing};
 use crate::random::Random;
 
 /// Components of the suite's templates: as many as SFace's.
 const DIMENSION: usize = 128;
 /// The suite's now.
 const NOW: UnixMillis = UnixMillis::new(1_800_000_000_000);
+/// The suite's now, and no retention rule.
+const TODAY: Horizon = Horizon::without_rule(NOW);
+/// What can match at the suite's now.
+const LIVE: Listing = Listing::LiveAt(TODAY);
 /// An hour.
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -57,7 +62,9 @@ pub async fn conforms(subject: &Subject) -> PortResult<()> {
     reads::thresholds_and_limits_hold(subject).await?;
     reads::faces_with_a_user_are_found_among_others(subject).await?;
     reads::expiry_holds_to_the_millisecond(subject).await?;
+    reads::age_expires_to_the_millisecond(subject).await?;
     reads::listings_page_in_order(subject).await?;
+    reads::what_has_expired_is_listed_in_batches(subject).await?;
     writes::removal_keeps_its_condition(subject).await?;
     writes::a_part_goes_as_a_whole(subject).await?;
     writes::flush_covers_what_returned(subject).await?;
@@ -110,6 +117,14 @@ fn live(face: FaceId, version: u64, template: Template) -> Point {
     live_until(face, version, template, UnixMillis::NEVER)
 }
 
+fn live_since(face: FaceId, version: u64, template: Template, enrolled_at: UnixMillis) -> Point {
+    let mut point = live(face, version, template);
+    if let PointBody::Live(live) = &mut point.body {
+        live.enrolled_at = enrolled_at;
+    }
+    point
+}
+
 fn live_until(face: FaceId, version: u64, template: Template, expires_at: UnixMillis) -> Point {
     let shown = ShownFace {
         bounding_box: BoundingBox { left: 0.25, top: -0.1, width: 0.5, height: 0.3 },
@@ -133,7 +148,7 @@ fn search(gallery: &Gallery, probe: &Template) -> IndexSearch {
         with_user_only: false,
         limit: 100,
         cosine_min: -1.0,
-        now: NOW,
+        horizon: TODAY,
     }
 }
 

@@ -49,8 +49,8 @@ impl FaceIndex for FaultyFaceIndex {
         around(&*self.interference, Stage::IndexRead, scroll).await
     }
 
-    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64> {
-        around(&*self.interference, Stage::IndexRead, self.inner.count(gallery, now)).await
+    async fn count(&self, gallery: &Gallery, listing: Listing) -> PortResult<u64> {
+        around(&*self.interference, Stage::IndexRead, self.inner.count(gallery, listing)).await
     }
 
     async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {

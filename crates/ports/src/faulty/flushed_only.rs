@@ -105,8 +105,8 @@ impl FaceIndex for FlushedOnly {
         self.serving().scroll(gallery, listing, after, limit).await
     }
 
-    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64> {
-        self.serving().count(gallery, now).await
+    async fn count(&self, gallery: &Gallery, listing: Listing) -> PortResult<u64> {
+        self.serving().count(gallery, listing).await
     }
 
     async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {

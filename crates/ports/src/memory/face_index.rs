@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, Part, Placement, Template, UnixMillis};
 
 use crate::error::{PortError, PortErrorKind, PortResult};
@@ -29,11 +30,20 @@ struct Stored {
 }
 
 impl Stored {
-    /// The point, where it can match at `now`.
-    fn live_at(&self, now: UnixMillis) -> Option<&LivePoint> {
+    /// The point, where it can match then.
+    fn live_at(&self, horizon: Horizon) -> Option<&LivePoint> {
         match &self.point.body {
-            PointBody::Live(live) if live.expires_at > now => Some(live),
+            PointBody::Live(live) if live.is_shown_at(horizon) => Some(live),
             _ => None,
+        }
+    }
+
+    fn is_in(&self, listing: Listing) -> bool {
+        match (listing, &self.point.body) {
+            (Listing::Everything, _) => true,
+            (Listing::LiveAt(horizon), PointBody::Live(live)) => live.is_shown_at(horizon),
+            (Listing::ExpiredAt(horizon), PointBody::Live(live)) => !live.is_shown_at(horizon),
+            (_, PointBody::Erased { .. }) => false,
         }
     }
 
@@ -114,7 +124,7 @@ impl FaceIndex for MemoryFaceIndex {
         }
         let mut gallery_faces = 0;
         let mut candidates: Vec<Candidate> = self.read(&search.gallery, |points| {
-            let live = points.filter_map(|stored| Some((stored.point.face, stored.live_at(search.now)?)));
+            let live = points.filter_map(|stored| Some((stored.point.face, stored.live_at(search.horizon)?)));
             let searched = live.filter(|(_, live)| !search.with_user_only || live.shown.user.is_some());
             let counted = searched.inspect(|_| gallery_faces += 1);
             let wanted = counted.filter(|(face, _)| Some(*face) != search.without);
@@ -138,18 +148,14 @@ impl FaceIndex for MemoryFaceIndex {
         after: Option<FaceId>,
         limit: usize,
     ) -> PortResult<Vec<ListedPoint>> {
-        let shows = |stored: &&Stored| match listing {
-            Listing::LiveAt(now) => stored.live_at(now).is_some(),
-            Listing::Everything => true,
-        };
         Ok(self.read(gallery, |points| {
             let later = points.filter(|stored| after.is_none_or(|after| stored.point.face > after));
-            later.filter(shows).take(limit).map(Stored::listed).collect()
+            later.filter(|stored| stored.is_in(listing)).take(limit).map(Stored::listed).collect()
         }))
     }
 
-    async fn count(&self, gallery: &Gallery, now: UnixMillis) -> PortResult<u64> {
-        Ok(self.read(gallery, |points| points.filter(|stored| stored.live_at(now).is_some()).count() as u64))
+    async fn count(&self, gallery: &Gallery, listing: Listing) -> PortResult<u64> {
+        Ok(self.read(gallery, |points| points.filter(|stored| stored.is_in(listing)).count() as u64))
     }
 
     async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {

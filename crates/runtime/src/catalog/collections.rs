@@ -7,6 +7,7 @@ use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::{Collection, UidEntry};
 use vidimus_domain::point::Gallery;
 use vidimus_domain::record::is_fresh;
+use vidimus_domain::retention::Retention;
 use vidimus_domain::time::READ_FRESH;
 use vidimus_domain::{CollectionName, CollectionUid, ErrorCode, Failure, Part, Placement, TenantId};
 use vidimus_ports::PutCondition;
@@ -62,6 +63,7 @@ impl Catalog {
             created_at: began_at,
             deleted_at: None,
             tags: new.tags,
+            retention: Retention::default(),
             nonce: self.deps.random.nonce(),
         };
         self.write_uid(&collection).await?;

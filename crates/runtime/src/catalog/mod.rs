@@ -2,12 +2,13 @@
 //!
 //! What it says is at most five seconds old, counted from the start of the read (rule 10); within one process it is told
 //! of every change at once. Where other processes read the same catalog, what takes something away (deleting a
-//! collection, disabling a key) answers one lease later.
+//! collection, disabling a key, shortening a retention rule) answers one lease later.
 
 mod buckets;
 mod cache;
 mod collections;
 mod face_models;
+mod retention;
 mod tags;
 mod tenants;
 

@@ -1,12 +1,17 @@
 //! GetRetention and SetRetention. They have no twin in the Rekognition API.
 
+use std::time::Duration;
+
+use vidimus_domain::event::{Audit, AuditedAction};
+use vidimus_domain::retention::RetentionRule;
 use vidimus_proto::api;
+use vidimus_runtime::errors::failure_from_port;
 
 use super::Operation;
 use super::shapes::COLLECTION_ID;
 use crate::constraint::{Member, Rule, optional};
-use crate::error::ApiError;
-use crate::services::{Context, Services};
+use crate::error::{ApiError, ErrorType};
+use crate::services::{Context, Services, collection_name};
 
 /// Seconds: one second to a thousand years.
 const KEPT: Rule = Rule::Float { min: 1.0, max: 31_557_600_000.0 };
@@ -25,8 +30,11 @@ impl Operation for GetRetention {
         context: &Context,
         input: Self::Input,
     ) -> Result<Self::Output, ApiError> {
-        let _collection = services.collection(context, &input.collection_id).await?;
-        Ok(api::GetRetentionResponse { faces_kept_seconds: None, photos_kept_seconds: None })
+        let rule = services.collection(context, &input.collection_id).await?.retention.rule;
+        Ok(api::GetRetentionResponse {
+            faces_kept_seconds: rule.faces_kept().map(|kept| kept.as_secs_f64()),
+            photos_kept_seconds: rule.photos_kept().map(|kept| kept.as_secs_f64()),
+        })
     }
 }
 
@@ -42,7 +50,30 @@ impl Operation for SetRetention {
         context: &Context,
         input: Self::Input,
     ) -> Result<Self::Output, ApiError> {
-        let _collection = services.collection(context, &input.collection_id).await?;
-        Err(ApiError::internal())
+        let name = collection_name(&input.collection_id)?;
+        let kept = |seconds: Option<f64>| seconds.map(Duration::try_from_secs_f64).transpose();
+        let (Ok(faces), Ok(photos)) = (kept(input.faces_kept_seconds), kept(input.photos_kept_seconds))
+        else {
+            return Err(wrong("a duration is out of range"));
+        };
+        let rule = RetentionRule::new(faces, photos).map_err(|error| wrong(&error.to_string()))?;
+        let changed = services.deps.catalog.set_retention(context.tenant(), &name, rule).await?;
+        let audit = Audit {
+            part: changed.part(),
+            collection: changed.name.to_string(),
+            request_id: context.request_id.clone(),
+            principal: context.access.key.id.to_string(),
+            at: services.deps.clock.now(),
+            what: AuditedAction::RetentionChange {
+                faces_kept: rule.faces_kept(),
+                photos_kept: rule.photos_kept(),
+            },
+        };
+        services.audit.append(&audit).await.map_err(failure_from_port)?;
+        Ok(api::SetRetentionResponse {})
     }
+}
+
+fn wrong(message: &str) -> ApiError {
+    ApiError::new(ErrorType::InvalidParameter, format!("Request has invalid parameters: {message}"))
 }

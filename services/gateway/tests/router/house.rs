@@ -17,8 +17,8 @@ use vidimus_domain::catalog::AccessKey;
 use vidimus_domain::score::Calibration;
 use vidimus_domain::{TenantName, UnixMillis};
 use vidimus_gateway::{Gateway, GatewayConfig, GatewayDeps};
-use vidimus_ports::memory::{MemoryBlobStore, MemoryPhotoSource};
-use vidimus_ports::{Clock, ManualClock, SeededRandom};
+use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryPhotoSource};
+use vidimus_ports::{Clock, ManualClock, Random, SeededRandom};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
 use vidimus_runtime::models::FaceModels;
 
@@ -101,6 +101,7 @@ impl House {
             query: roles.clone(),
             catalog: catalog.clone(),
             face_models: Arc::new(face_models),
+            log: Arc::new(MemoryEventLog::new(random.nonce())),
             photos: photos.clone(),
             clock: clock.clone(),
             random,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use prost::Message;
 use vidimus_domain::event::UserChange;
 use vidimus_domain::record::{LiveFace, Record, associate};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::user::{Claim, User};
-use vidimus_domain::{ErrorCode, FaceId, Failure, ImageId, Template, UnixMillis, UserId};
+use vidimus_domain::{ErrorCode, FaceId, Failure, ImageId, Template, UserId};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::{Read, Written};
@@ -109,9 +110,14 @@ impl Ingestion {
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.look_at(request, faces).await?;
             let user = seen.user.live().ok_or_else(|| no_such_user(&request.user))?;
-            let decision = decide(user, &seen, faces, (cosine_min, self.deps.clock.now()));
+            let decision = decide(
+                user,
+                &seen,
+                faces,
+                (cosine_min, request.collection.retention.horizon(self.deps.clock.now())),
+            );
             let Some(user) = self.reserve(request, &seen, &decision).await? else { continue };
-            if let Some(records) = self.claim(&user, &seen, &decision).await? {
+            if let Some(records) = self.claim(request, &user, &seen, &decision).await? {
                 return Ok(Associated { user, fates: decision.fates, records });
             }
             self.metrics.lost_races.inc();
@@ -143,7 +149,7 @@ impl Ingestion {
         if claimed.is_empty() {
             return Ok(Some(user.clone()));
         }
-        let reserved = match user.reserved(&claimed, &decision.dead, self.write()) {
+        let reserved = match user.reserved(&claimed, &decision.dead, self.write(request)) {
             Ok(reserved) => reserved,
             Err(full) => {
                 let idle = decision.unclaimed.iter().filter(|face| !claimed.contains(face)).copied();
@@ -164,6 +170,7 @@ impl Ingestion {
     /// them. Returns all records that hold faces of the request that are the user's.
     async fn claim(
         &self,
+        request: &UserRequest,
         user: &User,
         seen: &Seen,
         decision: &Decision,
@@ -176,7 +183,7 @@ impl Ingestion {
             else {
                 return Ok(None);
             };
-            let association = associate(before, &numbers, &claim, &seen.stale, self.write());
+            let association = associate(before, &numbers, &claim, &seen.stale, self.write(request));
             all_written &= association.claimed.len() == numbers.len();
             match association.record {
                 None => records.push(before.clone()),
@@ -247,8 +254,8 @@ fn stored(
 
 /// A face joins where it is enough like one of the user's, or of those that joined before it; the first of an empty user
 /// joins whatever it looks like.
-fn decide(user: &User, seen: &Seen, faces: &[FaceId], (cosine_min, now): (f32, UnixMillis)) -> Decision {
-    let live = |face: FaceId| -> Option<&LiveFace> { stored(&seen.records, face)?.1.live_at(now) };
+fn decide(user: &User, seen: &Seen, faces: &[FaceId], (cosine_min, horizon): (f32, Horizon)) -> Decision {
+    let live = |face: FaceId| -> Option<&LiveFace> { stored(&seen.records, face)?.1.live_at(horizon) };
     let is_own = |live: &LiveFace| live.user.as_ref().is_some_and(|claim| user.is_current(claim));
     let mut like: Vec<&Template> = Vec::new();
     let (mut dead, mut unclaimed) = (Vec::new(), Vec::new());

@@ -85,7 +85,7 @@ impl Ingestion {
         for _ in 0..ATTEMPTS_MAX {
             let read = self.read_user(request).await?;
             let new = (request.named.part, request.user.clone());
-            match create(read.user.as_ref(), new, request.token.key, self.write()) {
+            match create(read.user.as_ref(), new, request.token.key, self.write(request)) {
                 Creation::Write(user) => {
                     if self.users.write(&user, &read).await.map_err(failure_from_port)? == Written::Yes {
                         return Ok(());
@@ -127,7 +127,7 @@ impl Ingestion {
     async fn write_husk(&self, request: &UserRequest) -> Result<User, Failure> {
         for _ in 0..ATTEMPTS_MAX {
             let read = self.read_user(request).await?;
-            match (delete(read.user.as_ref(), request.token.key, self.write()), read.user.clone()) {
+            match (delete(read.user.as_ref(), request.token.key, self.write(request)), read.user.clone()) {
                 (Deletion::Write(husk), _) => {
                     if self.users.write(&husk, &read).await.map_err(failure_from_port)? == Written::Yes {
                         return Ok(*husk);
@@ -186,10 +186,10 @@ impl Ingestion {
         faces: &[FaceId],
     ) -> Result<BTreeMap<FaceId, Fate>, Failure> {
         let records = self.read_records(request, faces).await?;
-        let now = self.deps.clock.now();
+        let horizon = request.collection.retention.horizon(self.deps.clock.now());
         let held = |face: &FaceId| {
             let record = records.get(&face.image())?.record.as_ref()?;
-            Some(record.face(face.number()?)?.live_at(now)?.user.clone())
+            Some(record.face(face.number()?)?.live_at(horizon)?.user.clone())
         };
         let claims = faces.iter().filter_map(|face| held(face)?).collect::<Vec<_>>();
         let stale = self.users.stale(&request.collection, &claims).await.map_err(failure_from_port)?;
@@ -221,7 +221,7 @@ impl Ingestion {
                 return Ok(user);
             }
             if self.drop_faces(request, &read, (&own, &images)).await? == Written::Yes {
-                return Ok(user.released(&own, self.write()));
+                return Ok(user.released(&own, self.write(request)));
             }
             read = self.read_user(request).await?;
         }
@@ -256,7 +256,7 @@ impl Ingestion {
         for _ in 0..ATTEMPTS_MAX {
             let read = self.records.read(&request.named.part, image).await.map_err(failure_from_port)?;
             let Some(before) = &read.record else { return Ok(()) };
-            let Some(record) = disassociate(before, numbers, left, self.write()) else {
+            let Some(record) = disassociate(before, numbers, left, self.write(request)) else {
                 // Nobody claims a face that is dead. Its point may not know yet that it is.
                 return self.say_changed(before).await;
             };
@@ -278,7 +278,7 @@ impl Ingestion {
         let Some(user) = &read.user else { return Ok(Written::Yes) };
         let projected = self.project(&request.named.part, images, self.config.deletion_wait).await;
         projected.map_err(decided)?;
-        let released = user.released(faces, self.write());
+        let released = user.released(faces, self.write(request));
         self.users.write(&released, read).await.map_err(failure_from_port)
     }
 
@@ -315,8 +315,10 @@ impl Ingestion {
         stream::iter(reads).buffer_unordered(CONCURRENT_RECORDS).try_collect().await
     }
 
-    fn write(&self) -> Write {
-        Write { now: self.deps.clock.now(), nonce: self.deps.random.nonce() }
+    fn write(&self, request: &UserRequest) -> Write {
+        let now = self.deps.clock.now();
+        let cutoffs = request.collection.retention.cutoffs(now);
+        Write { now, nonce: self.deps.random.nonce(), cutoffs }
     }
 
     async fn audit_user(

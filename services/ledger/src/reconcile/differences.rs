@@ -11,6 +11,8 @@ use vidimus_ports::face_index::ListedPoint;
 use vidimus_ports::{BlobEntry, Listing, PortResult};
 use vidimus_runtime::errors::failure_from_port;
 
+use crate::expiry::{Due, Erased};
+
 use super::{PAGE, Reconciled, Reconciler, Scope};
 
 /// Points that are listed to look at one image once more. An image of more erased faces is said without need, which does no
@@ -91,28 +93,27 @@ impl Reconciler {
         }
         found.compared_records += 1;
         let part = scope.collection.part();
-        let Some(record) = self.records.read(&part, side.image).await?.record else {
+        let read = self.records.read(&part, side.image).await?;
+        let Some(record) = &read.record else {
             return self.say_missing(scope, side, found).await;
         };
-        self.remove_photos(&record).await?;
+        self.expirer.remove_photos(record).await?;
+        // What has expired and the index does not show, so that no sweep has found it.
+        let cutoffs = scope.collection.retention.cutoffs(scope.now);
+        let due = Due { collection: scope.collection, cutoffs };
+        if self.expirer.expire(&due, &read).await? != Erased::default() {
+            found.expired_records += 1;
+            return Ok(());
+        }
         if record.is_husk_to_remove(scope.now) && side.points.is_empty() {
             self.deps.blobs.delete(&BlobKey::record(&part, side.image)).await?;
             self.metrics.removed.inc();
             found.removed_husks += 1;
             return Ok(());
         }
-        if differs(&record, &side.points, scope) && self.still_differs(scope, side).await? {
+        if differs(record, &side.points, scope) && self.still_differs(scope, side).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
             self.say(scope, (side.image, seen), found).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes what the record says is to go: whoever erased its last face may have died before.
-    async fn remove_photos(&self, record: &Record) -> PortResult<()> {
-        for photo in &record.photos_to_remove {
-            let key = BlobKey::photo(&record.origin.part, record.origin.image, photo);
-            self.deps.blobs.delete(&key).await?;
         }
         Ok(())
     }

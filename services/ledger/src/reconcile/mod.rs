@@ -20,6 +20,7 @@ use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::Records;
 
 use crate::LedgerDeps;
+use crate::expiry::Expirer;
 use crate::metrics::Metrics;
 
 /// Objects or points that are read as a page.
@@ -45,6 +46,8 @@ pub struct Reconciled {
     pub compared_records: u64,
     /// Differences that were said on the log.
     pub differences: u64,
+    /// Records of which something was erased because its time had come.
+    pub expired_records: u64,
     /// Husks that were removed.
     pub removed_husks: u64,
     /// Photos that no record names and that were removed.
@@ -58,6 +61,7 @@ pub(crate) struct Reconciler {
     deps: LedgerDeps,
     records: Records,
     changes: Changes,
+    expirer: Arc<Expirer>,
     metrics: Arc<Metrics>,
     /// When the last complete walk began; none before the first, which looks at everything.
     walked_at: Option<UnixMillis>,
@@ -80,11 +84,12 @@ impl Scope<'_> {
 }
 
 impl Reconciler {
-    pub(crate) fn new(deps: LedgerDeps, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(deps: LedgerDeps, expirer: Arc<Expirer>, metrics: Arc<Metrics>) -> Self {
         Self {
             records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             changes: Changes::new(Arc::clone(&deps.log)),
             deps,
+            expirer,
             metrics,
             walked_at: None,
             seen_dead: HashMap::new(),

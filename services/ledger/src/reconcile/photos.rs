@@ -1,10 +1,12 @@
 //! Photos that no record names: an attempt that put one and died, or lost its race.
 
+use vidimus_domain::Nonce;
 use vidimus_domain::blob_key::BlobPrefix;
 use vidimus_domain::record::Record;
 use vidimus_domain::time::ERASED_KEPT;
-use vidimus_domain::{ImageId, Nonce};
 use vidimus_ports::{BlobEntry, PortResult};
+
+use crate::photo_keys::{day_of, named};
 
 use super::{PAGE, Reconciled, Reconciler, Scope};
 
@@ -52,16 +54,4 @@ impl Reconciler {
 
 fn names(record: &Record, nonce: &Nonce) -> bool {
     record.photo.as_ref().is_some_and(|photo| photo.nonce == *nonce)
-}
-
-/// The day of a photo's key, `…/photos/{yyyy-mm-dd}/{image}-{nonce}`.
-fn day_of(entry: &BlobEntry) -> &str {
-    entry.key.as_str().rsplit('/').nth(1).unwrap_or_default()
-}
-
-/// The image and nonce of a photo's key.
-fn named(entry: &BlobEntry) -> Option<(ImageId, Nonce)> {
-    let (image, nonce) = entry.key.name().rsplit_once('-')?;
-    let nonce = u128::from_str_radix(nonce, 16).ok()?;
-    Some((image.parse().ok()?, Nonce::from_random(nonce.to_be_bytes())))
 }

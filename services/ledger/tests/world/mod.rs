@@ -16,6 +16,7 @@ use vidimus_domain::point::Gallery;
 use vidimus_domain::record::{
     Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol, erase, projection,
 };
+use vidimus_domain::retention::{Cutoffs, RetentionRule};
 use vidimus_domain::{FaceNumber, ImageId, Nonce, Part, Template, UnixMillis};
 use vidimus_ledger::{Ledger, LedgerConfig, LedgerDeps};
 use vidimus_ports::clock::ManualClock;
@@ -86,14 +87,20 @@ impl World {
     }
 
     pub fn ledger(&self) -> Arc<Ledger> {
+        self.ledger_counted(&mut Registry::default())
+    }
+
+    /// A ledger that counts in this registry.
+    pub fn ledger_counted(&self, registry: &mut Registry) -> Arc<Ledger> {
         let deps = LedgerDeps {
             blobs: self.blobs.clone(),
             log: self.log.clone(),
             index: self.index.clone(),
             catalog: self.catalog.clone(),
             clock: self.clock.clone(),
+            random: self.random.clone(),
         };
-        Ledger::new(deps, &mut Registry::default())
+        Ledger::new(deps, registry)
     }
 
     /// A ledger whose tasks run.
@@ -109,7 +116,7 @@ impl World {
     }
 
     pub fn write(&self) -> Write {
-        Write { now: self.now(), nonce: self.random.nonce() }
+        Write { now: self.now(), nonce: self.random.nonce(), cutoffs: Cutoffs::default() }
     }
 
     pub fn part(&self) -> Part {
@@ -131,6 +138,15 @@ impl World {
 
     /// Enrols a photo with one face: record and photo, without a word on the log.
     pub async fn enrol(&self, image: u8, external: Option<&str>) -> Record {
+        self.enrol_face(image, external, None).await
+    }
+
+    /// The same, for a while only.
+    pub async fn enrol_until(&self, image: u8, expires_at: UnixMillis) -> Record {
+        self.enrol_face(image, None, Some(expires_at)).await
+    }
+
+    async fn enrol_face(&self, image: u8, external: Option<&str>, expires_at: Option<UnixMillis>) -> Record {
         let origin = Origin {
             part: self.part(),
             image: ImageId::from_random([image; 16]),
@@ -143,7 +159,7 @@ impl World {
         self.blobs.put(&key, "photo".into(), PutCondition::IfAbsent).await.unwrap();
         let request = format!("request-{image}").parse().unwrap();
         let enrolment =
-            Enrolment { request, faces: vec![face()], photo, expires_at: None, photos_removed: Vec::new() };
+            Enrolment { request, faces: vec![face()], photo, expires_at, photos_removed: Vec::new() };
         let Enrolled::Changed { record, .. } = enrol(&origin, None, enrolment, write).unwrap() else {
             panic!("it is the first enrolment")
         };
@@ -155,6 +171,26 @@ impl World {
         let erased = *erase(record, &[FaceNumber::FIRST], self.write()).record.unwrap();
         self.store(&erased).await;
         erased
+    }
+
+    /// Sets the collection's retention rule.
+    pub async fn set_retention(&self, faces: Option<Duration>, photos: Option<Duration>) {
+        let rule = RetentionRule::new(faces, photos).unwrap();
+        let (tenant, name) = (self.collection.tenant, &self.collection.name);
+        self.catalog.set_retention(tenant, name, rule).await.unwrap();
+    }
+
+    /// Whether the photo is stored that the record was enrolled from.
+    pub async fn has_photo(&self, enrolled: &Record) -> bool {
+        let key = BlobKey::photo(&self.part(), enrolled.origin.image, enrolled.photo.as_ref().unwrap());
+        self.blobs.get(&key).await.unwrap().is_some()
+    }
+
+    /// What is on the audit log.
+    pub async fn audited(&self) -> Vec<AuditedAction> {
+        let mut reader = self.log.subscribe(Topic::Audit, "test").await.unwrap();
+        let records = reader.next(1000, Duration::ZERO).await.unwrap();
+        records.iter().map(|record| Audit::decode(&record.payload).unwrap().what).collect()
     }
 
     /// Does what indexing does.

@@ -13,6 +13,7 @@ use vidimus_domain::event::{Audit, UserCandidate, UserSearch};
 use vidimus_domain::geometry::BoundingBox;
 use vidimus_domain::point::{LivePoint, Point, PointBody, ShownFace};
 use vidimus_domain::record::Write;
+use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::score::Calibration;
 use vidimus_domain::user::{Claim, Creation, Deletion, create, delete};
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, ImageId, Template, UnixMillis, UserId, Version};
@@ -133,7 +134,7 @@ impl World {
     }
 
     fn write(&self) -> Write {
-        Write { now: self.clock.now(), nonce: self.random.nonce() }
+        Write { now: self.clock.now(), nonce: self.random.nonce(), cutoffs: Cutoffs::default() }
     }
 
     /// A face in that direction, of a user or of nobody.

@@ -1,6 +1,8 @@
-//! `vidimus admin`: tenants, keys, reconciling. It asks the running service; where none runs it opens the directory.
+//! `vidimus admin`: tenants, keys, collections, reconciling. It asks the running service; where none runs it opens the directory.
 
+mod buckets;
 mod client;
+pub mod collections;
 pub mod service;
 
 use std::process::ExitCode;
@@ -10,14 +12,16 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use vidimus_files::OpenError;
-use vidimus_ports::Random;
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
+use vidimus_ports::{Clock, Random};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
 
 use crate::adapters;
 use crate::config::Config;
 use crate::output;
+use buckets::BucketCommand;
+use collections::{AdminAudit, CollectionCommand};
 use service::{AdminCommand, AdminService};
 
 /// Flags of `admin`.
@@ -43,6 +47,9 @@ pub enum What {
     /// Buckets: names that a tenant may use in `Image.S3Object`, each for a folder under the place of imports.
     #[command(subcommand)]
     Bucket(BucketCommand),
+    /// Collections: what there is, and how long each keeps faces and photos.
+    #[command(subcommand)]
+    Collection(CollectionCommand),
     /// Compare records with the index now, and have mended what differs (the service must run).
     Reconcile {
         /// Look at every record, not only at those that have changed since the last time.
@@ -114,32 +121,6 @@ pub enum KeyCommand {
     },
 }
 
-/// What can be done with buckets.
-#[derive(Debug, Subcommand)]
-pub enum BucketCommand {
-    /// Let a bucket's name stand for a folder.
-    Map {
-        /// The tenant's name.
-        tenant: String,
-        /// The bucket's name, as the tenant's applications say it: 3 to 255 of letters, digits, `_`, `.`, `-`.
-        bucket: String,
-        /// The folder, relative to the place of imports (`imports` in the configuration).
-        prefix: String,
-    },
-    /// List a tenant's buckets.
-    List {
-        /// The tenant's name.
-        tenant: String,
-    },
-    /// Let a bucket's name stand for nothing any more.
-    Unmap {
-        /// The tenant's name.
-        tenant: String,
-        /// The bucket's name.
-        bucket: String,
-    },
-}
-
 impl From<What> for AdminCommand {
     fn from(what: What) -> Self {
         match what {
@@ -155,11 +136,8 @@ impl From<What> for AdminCommand {
             What::Key(KeyCommand::Disable { id }) => Self::SetKeyDisabled { id, disabled: true },
             What::Key(KeyCommand::Enable { id }) => Self::SetKeyDisabled { id, disabled: false },
             What::Key(KeyCommand::Delete { id }) => Self::DeleteKey { id },
-            What::Bucket(BucketCommand::Map { tenant, bucket, prefix }) => {
-                Self::MapBucket { tenant, bucket, prefix }
-            }
-            What::Bucket(BucketCommand::List { tenant }) => Self::ListBuckets { tenant },
-            What::Bucket(BucketCommand::Unmap { tenant, bucket }) => Self::UnmapBucket { tenant, bucket },
+            What::Bucket(command) => Self::Bucket(command),
+            What::Collection(command) => command.into(),
             What::Reconcile { full } => Self::Reconcile { full },
         }
     }
@@ -182,6 +160,7 @@ pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<E
 async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value> {
     config.data()?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let blobs = match adapters::open_blobs(config, Arc::clone(&random)) {
         Ok(blobs) => blobs,
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::InUse { .. })) => {
@@ -192,8 +171,15 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     if matches!(command, AdminCommand::Reconcile { .. }) {
         bail!("no service runs on {}: start it, it reconciles by itself", config.data()?.display());
     }
-    let deps = CatalogDeps { blobs, clock: Arc::new(SystemClock), random };
-    let service = AdminService { catalog: Arc::new(Catalog::new(deps, None)), ledger: None };
+    let audit = match command {
+        AdminCommand::SetRetention(_) => {
+            let log = adapters::open_log(config, &*random)?;
+            Some(AdminAudit { log, clock: Arc::clone(&clock), random: Arc::clone(&random) })
+        }
+        _ => None,
+    };
+    let deps = CatalogDeps { blobs, clock, random };
+    let service = AdminService { catalog: Arc::new(Catalog::new(deps, None)), ledger: None, audit };
     Ok(service.execute(command).await?)
 }
 

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use vidimus_domain::catalog::{AccessKey, Bucket, Tenant};
+use vidimus_domain::catalog::{AccessKey, Tenant};
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ledger::{Ledger, Walk};
 use vidimus_runtime::catalog::Catalog;
+
+use super::buckets::{self, BucketCommand};
+use super::collections::{self, AdminAudit, SetRetention};
 
 /// One administrative command, as it is sent to the running service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,27 +62,22 @@ pub enum AdminCommand {
         /// Its id.
         id: String,
     },
-    /// Let a tenant's bucket name stand for a folder.
-    MapBucket {
-        /// The tenant's name.
-        tenant: String,
-        /// The bucket's name.
-        bucket: String,
-        /// The folder, under the place of imports.
-        prefix: String,
-    },
-    /// A tenant's buckets.
-    ListBuckets {
-        /// The tenant's name.
+    /// What tenants name buckets.
+    Bucket(BucketCommand),
+    /// A tenant's collections.
+    ListCollections {
+        /// Its name.
         tenant: String,
     },
-    /// Let a bucket's name stand for nothing.
-    UnmapBucket {
-        /// The tenant's name.
+    /// One collection.
+    ShowCollection {
+        /// Its tenant's name.
         tenant: String,
-        /// The bucket's name.
-        bucket: String,
+        /// Its name.
+        name: String,
     },
+    /// Set how long a collection keeps faces and photos.
+    SetRetention(SetRetention),
     /// Compare records with points.
     Reconcile {
         /// All of them.
@@ -94,6 +92,8 @@ pub struct AdminService {
     pub catalog: Arc<Catalog>,
     /// Reconciles; none where the service does not run.
     pub ledger: Option<Arc<Ledger>>,
+    /// Takes what is to be audited; none where the command needs no audit.
+    pub audit: Option<AdminAudit>,
 }
 
 impl AdminService {
@@ -135,16 +135,11 @@ impl AdminService {
                 catalog.delete_key(&id.parse()?).await?;
                 done()
             }
-            AdminCommand::MapBucket { tenant, bucket, prefix } => {
-                let mapped = catalog.map_bucket(&tenant.parse()?, bucket.parse()?, prefix.parse()?).await?;
-                Ok(bucket_row(&mapped))
-            }
-            AdminCommand::ListBuckets { tenant } => {
-                Ok(catalog.buckets(&tenant.parse()?).await?.iter().map(bucket_row).collect())
-            }
-            AdminCommand::UnmapBucket { tenant, bucket } => {
-                catalog.unmap_bucket(&tenant.parse()?, &bucket.parse()?).await?;
-                done()
+            AdminCommand::Bucket(command) => buckets::execute(catalog, command).await,
+            AdminCommand::ListCollections { tenant } => collections::list(catalog, &tenant).await,
+            AdminCommand::ShowCollection { tenant, name } => collections::show(catalog, &tenant, &name).await,
+            AdminCommand::SetRetention(set) => {
+                collections::set_retention(catalog, self.audit.as_ref(), set).await
             }
             AdminCommand::Reconcile { full } => self.reconcile(full).await,
         }
@@ -170,10 +165,6 @@ fn tenant(tenant: &Tenant) -> Value {
         },
         "created": tenant.created_at.day(),
     })
-}
-
-fn bucket_row(bucket: &Bucket) -> Value {
-    json!({ "bucket": bucket.name.as_str(), "prefix": bucket.prefix.as_str(), "created": bucket.created_at.day() })
 }
 
 fn access_key(key: &AccessKey) -> Value {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use vidimus_domain::geometry::BoundingBox;
 use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody, ShownFace};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{
     CollectionUid, FaceId, FaceNumber, ImageId, Part, Template, TenantId, UnixMillis, Version,
 };
@@ -55,11 +56,13 @@ pub struct How {
     pub limit: u32,
     /// None: what the part's size asks for.
     pub effort: Option<SearchEffort>,
+    /// Faces enrolled at or before this do not match, as under a retention rule.
+    pub faces_cutoff: Option<UnixMillis>,
 }
 
 impl How {
     /// As a search goes by itself, for as many candidates as it has where nothing is said.
-    pub const USUAL: Self = Self { limit: LIMIT as u32, effort: None };
+    pub const USUAL: Self = Self { limit: LIMIT as u32, effort: None, faces_cutoff: None };
 }
 
 /// How well searches of one kind did.
@@ -123,7 +126,7 @@ impl Population {
                 with_user_only: false,
                 limit: how.limit,
                 cosine_min: -1.0,
-                now: UnixMillis::new(2),
+                horizon: Horizon { now: UnixMillis::new(2), faces_cutoff: how.faces_cutoff },
             };
             let begun = Instant::now();
             let hits = match how.effort {

@@ -1,9 +1,13 @@
 //! Cases about reading: scores, thresholds, expiry, listings.
 
 use vidimus_domain::point::{Gallery, Point, PointBody};
+use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, Template, UnixMillis};
 
-use super::{NOW, Subject, along, blend, erased, faces_of, listed, live, live_until, search, sorted};
+use super::{
+    HOUR, LIVE, NOW, Subject, along, blend, erased, faces_of, listed, live, live_since, live_until, search,
+    sorted,
+};
 use crate::error::PortResult;
 use crate::face_index::{IndexSearch, ListedPoint, Listing};
 
@@ -112,11 +116,7 @@ pub async fn expiry_holds_to_the_millisecond(subject: &Subject) -> PortResult<()
     let mortal = live_until(face, 1, along(0), expires_at);
     subject.write(&gallery, &[mortal.clone(), live(forever, 1, along(1))]).await?;
     for (now, faces) in [(NOW, sorted(vec![face, forever])), (expires_at, vec![forever])] {
-        let hits = subject.index.search(IndexSearch { now, ..search(&gallery, &along(0)) }).await?;
-        assert_eq!(sorted(faces_of(&hits)), faces, "I3: search at {now}");
-        let page = subject.index.scroll(&gallery, Listing::LiveAt(now), None, 10).await?;
-        assert_eq!(page.iter().map(|point| point.face).collect::<Vec<_>>(), faces, "I3: listing at {now}");
-        assert_eq!(subject.index.count(&gallery, now).await?, faces.len() as u64, "I3: count at {now}");
+        shows(subject, &gallery, Horizon::without_rule(now), &faces).await?;
     }
     let all = subject.index.scroll(&gallery, Listing::Everything, None, 10).await?;
     assert_eq!(all.len(), 2, "expired points are there until they are removed");
@@ -125,6 +125,61 @@ pub async fn expiry_holds_to_the_millisecond(subject: &Subject) -> PortResult<()
         Some(mortal),
         "with their expiry, for the caller to see"
     );
+    Ok(())
+}
+
+/// Search, listing and count show these faces and no others (I3).
+async fn shows(subject: &Subject, gallery: &Gallery, horizon: Horizon, faces: &[FaceId]) -> PortResult<()> {
+    let hits = subject.index.search(IndexSearch { horizon, ..search(gallery, &along(0)) }).await?;
+    assert_eq!(sorted(faces_of(&hits)), faces, "I3: search at {horizon:?}");
+    let listing = Listing::LiveAt(horizon);
+    let page = subject.index.scroll(gallery, listing, None, 10).await?;
+    assert_eq!(page.iter().map(|point| point.face).collect::<Vec<_>>(), faces, "I3: listing at {horizon:?}");
+    assert_eq!(subject.index.count(gallery, listing).await?, faces.len() as u64, "I3: count at {horizon:?}");
+    Ok(())
+}
+
+/// A face that was enrolled at the cutoff or before it has expired, whatever its own expiry says.
+pub async fn age_expires_to_the_millisecond(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let (old, young) = (subject.face(), subject.face());
+    let enrolled_at = NOW.minus(HOUR);
+    let points =
+        [live_since(old, 1, along(0), enrolled_at), live(young, 1, along(1)), erased(subject.face(), 1)];
+    subject.write(&gallery, &points).await?;
+    let at = |cutoff: UnixMillis| Horizon { now: NOW, faces_cutoff: Some(cutoff) };
+    let before = UnixMillis::new(enrolled_at.get() - 1);
+    shows(subject, &gallery, at(before), &sorted(vec![old, young])).await?;
+    shows(subject, &gallery, at(enrolled_at), &[young]).await?;
+    shows(subject, &gallery, at(NOW), &[]).await
+}
+
+/// What has expired, for its own expiry or its age, is listed by pages and counted until it is erased.
+pub async fn what_has_expired_is_listed_in_batches(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let faces = subject.faces(9);
+    let point = |(nth, face): (usize, &FaceId)| match nth % 3 {
+        0 => live_until(*face, 1, along(nth), NOW),
+        1 => live_since(*face, 1, along(nth), NOW.minus(HOUR)),
+        _ => live(*face, 1, along(nth)),
+    };
+    let points: Vec<Point> = faces.iter().enumerate().map(point).collect();
+    subject.write(&gallery, &points).await?;
+    subject.write(&gallery, &[erased(subject.face(), 1), erased(faces[0], 2)]).await?;
+    let expected = |aged: bool| {
+        let expired =
+            faces.iter().enumerate().skip(1).filter(|(nth, _)| nth % 3 == 0 || (aged && nth % 3 == 1));
+        sorted(expired.map(|(_, face)| *face).collect())
+    };
+    for cutoff in [None, Some(NOW.minus(HOUR))] {
+        let listing = Listing::ExpiredAt(Horizon { now: NOW, faces_cutoff: cutoff });
+        for limit in [1, 2, 100] {
+            let walked = walk(subject, &gallery, listing, limit).await?;
+            let walked: Vec<FaceId> = walked.iter().map(|point| point.face).collect();
+            assert_eq!(walked, expected(cutoff.is_some()), "expired by {cutoff:?}, pages of {limit}");
+        }
+        assert_eq!(subject.index.count(&gallery, listing).await?, expected(cutoff.is_some()).len() as u64);
+    }
     Ok(())
 }
 
@@ -142,7 +197,7 @@ pub async fn listings_page_in_order(subject: &Subject) -> PortResult<()> {
     let everything: Vec<ListedPoint> = points.iter().map(listed).collect();
     let live: Vec<ListedPoint> =
         everything.iter().filter(|point| point.erased_at.is_none()).cloned().collect();
-    for (listing, expected) in [(Listing::Everything, everything), (Listing::LiveAt(NOW), live)] {
+    for (listing, expected) in [(Listing::Everything, everything), (LIVE, live)] {
         for limit in [1, 7, expected.len(), 1_000] {
             assert_eq!(walk(subject, &gallery, listing, limit).await?, expected, "pages of {limit}");
         }

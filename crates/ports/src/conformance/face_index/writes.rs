@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use vidimus_domain::point::{Gallery, Point, PointBody};
 use vidimus_domain::{FaceId, Template, Version};
 
-use super::{HOUR, NOW, Subject, along, blend, erased, live, live_until, search, sorted};
+use super::{HOUR, LIVE, NOW, Subject, along, blend, erased, live, live_until, search, sorted};
 use crate::error::{PortErrorKind, PortResult};
 use crate::face_index::{Hits, Listing, RemoveIf};
 
@@ -25,7 +25,7 @@ pub async fn absent_placements_are_empty(subject: &Subject) -> PortResult<()> {
     let hits = index.search(search(&gallery, &along(0))).await?;
     assert_eq!(hits, Hits { candidates: Vec::new(), gallery_faces: 0 });
     assert_eq!(index.scroll(&gallery, Listing::Everything, None, 10).await?, []);
-    assert_eq!(index.count(&gallery, NOW).await?, 0);
+    assert_eq!(index.count(&gallery, LIVE).await?, 0);
     Ok(())
 }
 
@@ -82,7 +82,7 @@ pub async fn versions_only_rise(subject: &Subject) -> PortResult<()> {
             assert_eq!(subject.stored(&gallery, face).await?, Some(expected), "{order:?}: I5");
             let found = subject.found(&gallery, &along(1)).await?;
             assert_eq!(found.len(), usize::from(highest != 2), "{order:?} at version {highest}: I3");
-            assert_eq!(subject.index.count(&gallery, NOW).await?, u64::from(highest != 2), "{order:?}");
+            assert_eq!(subject.index.count(&gallery, LIVE).await?, u64::from(highest != 2), "{order:?}");
         }
     }
     let (gallery, face) = (subject.gallery(), subject.face());
@@ -115,7 +115,7 @@ pub async fn a_batch_is_as_good_as_its_points_in_turn(subject: &Subject) -> Port
     }
     let many: Vec<Point> = subject.faces(2_500).into_iter().map(|face| live(face, 3, along(5))).collect();
     subject.write(&gallery, &many).await?;
-    assert_eq!(subject.index.count(&gallery, NOW).await?, 2_564);
+    assert_eq!(subject.index.count(&gallery, LIVE).await?, 2_564);
     Ok(())
 }
 
@@ -157,7 +157,7 @@ pub async fn parts_do_not_touch_each_other(subject: &Subject) -> PortResult<()> 
         let hits = index.search(search(&other, &along(4))).await?;
         assert_eq!(hits, Hits { candidates: Vec::new(), gallery_faces: 0 }, "I1: search");
         assert_eq!(index.scroll(&other, Listing::Everything, None, 10).await?, [], "I1: scroll");
-        assert_eq!(index.count(&other, NOW).await?, 0, "I1: count");
+        assert_eq!(index.count(&other, LIVE).await?, 0, "I1: count");
         let remove = both.map(|face| RemoveIf { face, version_max: Version::new(99) });
         index.remove(&other, &remove).await?;
         index.remove_part(&other).await?;
@@ -219,7 +219,7 @@ pub async fn a_part_goes_as_a_whole(subject: &Subject) -> PortResult<()> {
     for (gallery, left) in [(&gone, 0), (&kept, 21)] {
         let points = subject.index.scroll(gallery, Listing::Everything, None, 100).await?;
         assert_eq!(points.len(), left);
-        assert_eq!(subject.index.count(gallery, NOW).await?, left.saturating_sub(1) as u64);
+        assert_eq!(subject.index.count(gallery, LIVE).await?, left.saturating_sub(1) as u64);
         let hits = subject.index.search(search(gallery, &along(0))).await?;
         assert_eq!(hits.candidates.len(), left.saturating_sub(1));
     }
@@ -244,6 +244,6 @@ pub async fn other_dimensions_are_refused(subject: &Subject) -> PortResult<()> {
     assert_eq!(written.map_err(kind), Err(PortErrorKind::Invalid), "I7: write");
     let searched = subject.index.search(search(&gallery, &short)).await;
     assert_eq!(searched.map_err(kind).err(), Some(PortErrorKind::Invalid), "I7: search");
-    assert_eq!(subject.index.count(&gallery, NOW).await?, 1);
+    assert_eq!(subject.index.count(&gallery, LIVE).await?, 1);
     Ok(())
 }
