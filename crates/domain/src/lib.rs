@@ -10,6 +10,8 @@ pub mod codec;
 pub mod error;
 pub mod event;
 pub mod face;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod geometry;
 pub mod ids;
 pub mod limits;

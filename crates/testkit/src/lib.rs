@@ -1,4 +1,4 @@
-//! A service whose ports are wrapped, for tests that kill it and cut its power.
+//! A service whose ports are wrapped, for tests that kill it and cut its power; and what benchmarks are made of.
 //!
 //! `vidimus-under-test` is `vidimus serve` with two wrappers that the environment turns on:
 //!
@@ -6,6 +6,11 @@
 //!   that a test that kills it from outside knows what it struck;
 //! * [`snapshots`]: after every flush of the index its directory is copied, so that a test can put back what a power loss
 //!   would have left: everything that was flushed and nothing else.
+//!
+//! `vidimus-gallery` and `vidimus-load` are what benchmarks are made of: [`gallery`] fills a directory with synthetic faces,
+//! [`load`] searches them and measures.
 
+pub mod gallery;
+pub mod load;
 pub mod snapshots;
 pub mod strike;

@@ -12,6 +12,8 @@ mod body;
 mod config;
 pub mod constraint;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod grpc;
 mod images;

@@ -97,7 +97,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
         blobs,
         log,
         index: Arc::clone(&edge) as Arc<dyn FaceIndex>,
-        photos: Arc::new(FilePhotoSource::new(places.imports)),
+        photos: Arc::new(FilePhotoSource::new(config.places()?.imports)),
         encoder,
         clock: Arc::new(SystemClock),
         random,

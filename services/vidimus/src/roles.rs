@@ -116,7 +116,7 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
         blobs,
         index,
         embedding,
-        log,
+        log: Arc::clone(&log),
         catalog: Arc::clone(&catalog),
         face_models: Arc::clone(&face_models),
         clock: Arc::clone(&clock),
@@ -127,7 +127,7 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
 
     ledger.start(config.ledger.clone(), shutdown);
 
-    let deps = GatewayDeps { ingestion, query, catalog, face_models, photos, clock, random, token_key };
+    let deps = GatewayDeps { ingestion, query, catalog, face_models, log, photos, clock, random, token_key };
     let gateway = Gateway::new(config.gateway.clone(), deps, registry);
     Roles { gateway, ledger, searchable }
 }

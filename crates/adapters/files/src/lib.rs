@@ -10,6 +10,8 @@ mod directory;
 mod disk;
 mod error;
 mod folders;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lanes;
 mod layout;
 mod log;

@@ -1,7 +1,6 @@
 //! Brings a face's five landmarks onto a face model's template of landmarks.
 
 use image::RgbImage;
-use vidimus_domain::geometry::Landmarks;
 
 const CHANNELS: usize = 3;
 /// Steps of a pixel at which the bilinear weights are taken (OpenCV `INTER_TAB_SIZE`).
@@ -66,19 +65,26 @@ fn mean(points: &[[f64; 2]; 5]) -> [f64; 2] {
     sum.map(|value| value / points.len() as f64)
 }
 
-/// Cuts the face at `landmarks` out of the photo: `side_px` × `side_px`, its landmarks on `template`. None where the
-/// landmarks are no face at all (they coincide).
+/// Cuts the face whose landmarks lie at `positions` out of an image: `side_px` × `side_px`, its landmarks on `template`. None
+/// where the landmarks are no face at all (they coincide).
 #[must_use]
 pub fn align(
-    photo: &RgbImage,
-    landmarks: &Landmarks,
+    image: &RgbImage,
+    positions: &[[f64; 2]; 5],
     template: &LandmarkTemplate,
     side_px: u32,
 ) -> Option<RgbImage> {
-    let (width, height) = (f64::from(photo.width()), f64::from(photo.height()));
-    let from = landmarks.map(|point| [f64::from(point.x) * width, f64::from(point.y) * height]);
-    let to = template.map(|point| point.map(f64::from));
-    Similarity::between(&from, &to).map(|transform| warp(photo, &transform, side_px))
+    Similarity::between(positions, &targets(template)).map(|transform| warp(image, &transform, side_px))
+}
+
+/// Pixels of the image that are as wide as one of the face that [`align`] would cut out. None where that gives none.
+#[must_use]
+pub fn pixels_per_aligned(positions: &[[f64; 2]; 5], template: &LandmarkTemplate) -> Option<f64> {
+    Similarity::between(positions, &targets(template)).map(|transform| 1.0 / transform.a.hypot(transform.b))
+}
+
+fn targets(template: &LandmarkTemplate) -> [[f64; 2]; 5] {
+    template.map(|point| point.map(f64::from))
 }
 
 /// Samples the photo bilinearly at the inverse of `transform`; black outside the photo.
@@ -131,7 +137,6 @@ fn pixel(photo: &RgbImage, column: i64, row: i64) -> [u8; CHANNELS] {
 mod tests {
     use image::Rgb;
     use proptest::prelude::*;
-    use vidimus_domain::geometry::Point;
 
     use super::*;
 
@@ -186,23 +191,27 @@ mod tests {
         assert!(error > 10.0, "{error}");
     }
 
-    fn ratios(side: f32) -> Landmarks {
-        TEMPLATE.map(|[x, y]| Point { x: x as f32 / side, y: y as f32 / side })
-    }
-
     #[test]
     fn aligned_already_means_unchanged() {
         let photo = RgbImage::from_fn(112, 112, |x, y| Rgb([x as u8, y as u8, (x ^ y) as u8]));
         let template = TEMPLATE.map(|point| point.map(|value| value as f32));
-        assert_eq!(align(&photo, &ratios(112.0), &template, 112), Some(photo));
+        assert_eq!(align(&photo, &TEMPLATE, &template, 112), Some(photo));
     }
 
     #[test]
     fn outside_of_the_photo_is_black() {
         let photo = RgbImage::from_pixel(112, 112, Rgb([200, 100, 50]));
         let template = TEMPLATE.map(|point| point.map(|value| value as f32 + 20.0));
-        let aligned = align(&photo, &ratios(112.0), &template, 112).unwrap();
+        let aligned = align(&photo, &TEMPLATE, &template, 112).unwrap();
         assert_eq!(aligned.get_pixel(5, 60).0, [0, 0, 0]);
         assert_eq!(aligned.get_pixel(60, 60).0, [200, 100, 50]);
+    }
+
+    #[test]
+    fn a_face_twice_as_large_has_two_pixels_for_one() {
+        let template = TEMPLATE.map(|point| point.map(|value| value as f32));
+        let twice = TEMPLATE.map(|point| point.map(|value| 2.0 * value + 7.0));
+        assert!((pixels_per_aligned(&twice, &template).unwrap() - 2.0).abs() < 1e-6);
+        assert_eq!(pixels_per_aligned(&[[1.0, 1.0]; 5], &template), None);
     }
 }

@@ -8,10 +8,11 @@ use vidimus_domain::geometry::{BoundingBox, Landmarks, Point};
 use vidimus_domain::limits::FACES_PER_PHOTO_MAX;
 
 use crate::error::OnnxError;
+use crate::level::Level;
 use crate::manifest::DetectorManifest;
 use crate::resize::resize_linear;
 
-/// Pixels between the cells of the three levels.
+/// Pixels between the cells of the three grids.
 const STRIDES: [usize; 3] = [8, 16, 32];
 /// The input's sides are multiples of this.
 const SIDE_MULTIPLE: u32 = 32;
@@ -37,8 +38,8 @@ pub struct Detector {
     overlap_max: f32,
 }
 
-/// One level's outputs and the grid that they lie on.
-struct Level<'a> {
+/// The outputs for one size of cells, and the grid that these make.
+struct Grid<'a> {
     stride: f32,
     columns: usize,
     class: &'a [f32],
@@ -66,36 +67,43 @@ impl Detector {
         }
     }
 
-    /// The faces of an upright photo, largest first, at most [`FACES_PER_PHOTO_MAX`].
+    /// The longest side of its input.
+    #[must_use]
+    pub const fn side_px_max(&self) -> u32 {
+        self.side_px_max
+    }
+
+    /// The faces of the upright photo of which `photo` is a level, largest first, at most [`FACES_PER_PHOTO_MAX`].
     ///
     /// # Errors
     /// Where the model fails or its outputs are not YuNet's.
-    pub fn detect(&mut self, photo: &RgbImage) -> Result<Vec<Detection>, OnnxError> {
-        let (width, height) = shrunk(photo.width(), photo.height(), self.side_px_max);
-        let shrunk = (photo.dimensions() != (width, height)).then(|| resize_linear(photo, width, height));
-        let input = Input::of(shrunk.as_ref().unwrap_or(photo));
+    pub fn detect(&mut self, photo: &Level) -> Result<Vec<Detection>, OnnxError> {
+        let [width, height] = shrunk(photo.photo_px, self.side_px_max);
+        let shrunk = (photo.photo_px != [width, height]).then(|| resize_linear(photo, width, height));
+        let input = Input::of(shrunk.as_ref().unwrap_or(&photo.image));
         let tensor =
             TensorRef::from_array_view(([1, 3, input.height, input.width], input.values.as_slice()))?;
         let outputs = self.session.run(ort::inputs![tensor])?;
         let extent = Extent { width: width as f32, height: height as f32 };
         let mut found = Vec::new();
         for stride in STRIDES {
-            let level = Level::of(&outputs, stride, &input)?;
-            level.decode(self.confidence_min, extent, &mut found);
+            let grid = Grid::of(&outputs, stride, &input)?;
+            grid.decode(self.confidence_min, extent, &mut found);
         }
         Ok(largest_first(without_overlaps(found, self.overlap_max)))
     }
 }
 
 /// The size at which the longest side is `side_px_max` or less, at the same aspect; never larger than it is.
-fn shrunk(width: u32, height: u32, side_px_max: u32) -> (u32, u32) {
+fn shrunk(photo_px: [u32; 2], side_px_max: u32) -> [u32; 2] {
+    let [width, height] = photo_px;
     let longest = width.max(height);
     if longest <= side_px_max {
-        return (width, height);
+        return photo_px;
     }
     let scale = f64::from(side_px_max) / f64::from(longest);
     let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
-    (side(width), side(height))
+    [side(width), side(height)]
 }
 
 /// What the model is given: blue, green, red, 0 to 255, padded with zeros right and below.
@@ -122,7 +130,7 @@ impl Input {
     }
 }
 
-impl<'a> Level<'a> {
+impl<'a> Grid<'a> {
     fn of(outputs: &'a SessionOutputs<'_>, stride: usize, input: &Input) -> Result<Self, OnnxError> {
         let columns = input.width / stride;
         let cells = columns * (input.height / stride);

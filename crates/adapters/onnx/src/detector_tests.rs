@@ -16,13 +16,13 @@ fn at(left: f32, top: f32, side: f32, confidence: f32) -> Detection {
 #[test]
 fn photos_are_only_ever_shrunk() {
     for (width, height, expected) in [
-        (640, 480, (640, 480)),
-        (100, 90, (100, 90)),
-        (1280, 640, (640, 320)),
-        (910, 1137, (512, 640)),
-        (100_000, 80, (640, 1)),
+        (640, 480, [640, 480]),
+        (100, 90, [100, 90]),
+        (1280, 640, [640, 320]),
+        (910, 1137, [512, 640]),
+        (100_000, 80, [640, 1]),
     ] {
-        assert_eq!(shrunk(width, height, 640), expected);
+        assert_eq!(shrunk([width, height], 640), expected);
     }
 }
 
@@ -52,7 +52,7 @@ fn a_cell_is_decoded_as_published() {
     for (index, value) in landmarks[cell * 10..].iter_mut().enumerate() {
         *value = index as f32 / 10.0;
     }
-    let level = Level {
+    let level = Grid {
         stride: 8.0,
         columns: 3,
         class: &class,

@@ -34,8 +34,11 @@ impl Embedder {
     ///
     /// # Errors
     /// Where the model fails, or its output is not of the manifest's dimension or has no direction.
-    pub fn embed(&mut self, aligned: &[RgbImage]) -> Result<Vec<Template>, OnnxError> {
-        aligned.iter().map(|face| self.embed_one(face)).collect()
+    pub fn embed<'a>(
+        &mut self,
+        aligned: impl Iterator<Item = &'a RgbImage>,
+    ) -> Result<Vec<Template>, OnnxError> {
+        aligned.map(|face| self.embed_one(face)).collect()
     }
 
     fn embed_one(&mut self, aligned: &RgbImage) -> Result<Template, OnnxError> {

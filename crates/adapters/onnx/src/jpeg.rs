@@ -7,27 +7,61 @@
 
 use std::any::Any;
 use std::io::{self, BufRead, Read};
-use std::panic::{catch_unwind, resume_unwind};
+use std::panic::{UnwindSafe, catch_unwind, resume_unwind};
 
 use image::RgbImage;
 use image::metadata::Orientation;
 use mozjpeg::{ColorSpace, Decompress, Marker};
 use vidimus_ports::EncoderError;
 
-use crate::photo::{check_limits, not_a_photo};
+use crate::photo::not_a_photo;
 
 /// How libjpeg's errors begin where they unwind out of it.
 const LIBJPEG_ERROR: &str = "libjpeg fatal error: ";
 /// What an EXIF segment begins with.
 const EXIF_MARK: &[u8] = b"Exif\0\0";
+/// What Adobe's segment begins with.
+const ADOBE_MARK: &[u8] = b"Adobe";
 const CHANNELS: usize = 3;
 
-/// Decodes a JPEG to RGB and says how it is to be turned.
+/// What a JPEG says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct JpegHeader {
+    /// Width as stored.
+    pub width_px: u32,
+    /// Height as stored.
+    pub height_px: u32,
+    /// How it is to be turned.
+    pub orientation: Orientation,
+}
+
+/// Reads a JPEG's header.
 ///
 /// # Errors
 /// As [`crate::decode`].
-pub fn decode(bytes: &[u8]) -> Result<(RgbImage, Orientation), EncoderError> {
-    catch_unwind(|| read(bytes)).unwrap_or_else(|panic| Err(libjpeg_error(panic)))
+pub fn header(bytes: &[u8]) -> Result<JpegHeader, EncoderError> {
+    guarded(|| {
+        let decoder = open(bytes)?;
+        let (width, height) = decoder.size();
+        let exif = decoder.markers().find_map(|marker| marker.data.strip_prefix(EXIF_MARK));
+        let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+        Ok(JpegHeader { width_px: to_u32(width), height_px: to_u32(height), orientation })
+    })
+}
+
+/// Decodes a JPEG to RGB as it is stored, with each side halved `halvings` times.
+///
+/// A reduced one costs less: libjpeg takes only the low frequencies of each block of 8 × 8 (`scale_num` of jpeg_decompress,
+/// libjpeg.txt), which is about the mean of the pixels.
+///
+/// # Errors
+/// As [`crate::decode`].
+pub fn decode(bytes: &[u8], halvings: u32) -> Result<RgbImage, EncoderError> {
+    guarded(|| read(bytes, halvings))
+}
+
+fn guarded<T>(work: impl FnOnce() -> Result<T, EncoderError> + UnwindSafe) -> Result<T, EncoderError> {
+    catch_unwind(work).unwrap_or_else(|panic| Err(libjpeg_error(panic)))
 }
 
 /// libjpeg gives up by unwinding with its message; any other panic goes on.
@@ -38,26 +72,47 @@ fn libjpeg_error(panic: Box<dyn Any + Send>) -> EncoderError {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<(RgbImage, Orientation), EncoderError> {
-    let exif_marker = [Marker::APP(1)];
-    let decoder = Decompress::with_markers(&exif_marker).from_reader(Whole(bytes)).map_err(not_a_photo)?;
-    let (width, height) = decoder.size();
-    let (width_px, height_px) = (to_u32(width), to_u32(height));
-    check_limits(width_px, height_px)?;
-    match decoder.color_space() {
-        ColorSpace::JCS_GRAYSCALE | ColorSpace::JCS_YCbCr | ColorSpace::JCS_RGB => {}
-        ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK => return Err(not_a_photo("a JPEG in CMYK is not read")),
+fn open(bytes: &[u8]) -> Result<Decompress<Whole<'_>>, EncoderError> {
+    let markers = [Marker::APP(1), Marker::APP(14)];
+    Decompress::with_markers(&markers).from_reader(Whole(bytes)).map_err(not_a_photo)
+}
+
+fn read(bytes: &[u8], halvings: u32) -> Result<RgbImage, EncoderError> {
+    let mut decoder = open(bytes)?;
+    decoder.scale(8 >> halvings);
+    let inks = match decoder.color_space() {
+        ColorSpace::JCS_GRAYSCALE | ColorSpace::JCS_YCbCr | ColorSpace::JCS_RGB => None,
+        ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK => {
+            Some(decoder.markers().any(|marker| marker.data.starts_with(ADOBE_MARK)))
+        }
         _ => return Err(not_a_photo("the JPEG's colours are not known")),
-    }
-    let exif = decoder.markers().find_map(|marker| marker.data.strip_prefix(EXIF_MARK));
-    let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
-    let mut samples = vec![0; width * height * CHANNELS];
-    let mut started = decoder.rgb().map_err(not_a_photo)?;
+    };
+    let wanted = if inks.is_some() { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
+    let mut started = decoder.to_colorspace(wanted).map_err(not_a_photo)?;
+    let (width, height) = (started.width(), started.height());
+    let mut samples = vec![0; started.min_flat_buffer_size()];
     started.read_scanlines_into(&mut samples).map_err(not_a_photo)?;
     started.finish().map_err(not_a_photo)?;
-    let image = RgbImage::from_raw(width_px, height_px, samples)
-        .ok_or_else(|| not_a_photo("the JPEG's pixels do not fill its size"))?;
-    Ok((image, orientation))
+    if let Some(are_inverted) = inks {
+        samples = without_inks(&samples, are_inverted);
+    }
+    RgbImage::from_raw(to_u32(width), to_u32(height), samples)
+        .ok_or_else(|| not_a_photo("the JPEG's pixels do not fill its size"))
+}
+
+/// The colours of samples of cyan, magenta, yellow and black.
+///
+/// Adobe's programs store inks inverted, 255 for none, and mark the file (libjpeg.txt, "Special color spaces"). An ink lets
+/// through what it does not cover, and black what it does not cover of that: OpenCV's arithmetic
+/// (modules/imgcodecs/src/utils.cpp, `icvCvt_CMYK2BGR_8u_C4C3R`). Colour profiles are not looked at.
+fn without_inks(samples: &[u8], are_inverted: bool) -> Vec<u8> {
+    let mut colours = Vec::with_capacity(samples.len() / 4 * CHANNELS);
+    for inks in samples.as_chunks::<4>().0 {
+        let [cyan, magenta, yellow, black] =
+            inks.map(|ink| i32::from(if are_inverted { ink } else { 255 - ink }));
+        colours.extend([cyan, magenta, yellow].map(|left| (black - (((255 - left) * black) >> 8)) as u8));
+    }
+    colours
 }
 
 /// A JPEG's sides are 16-bit.

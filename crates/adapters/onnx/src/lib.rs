@@ -13,12 +13,17 @@ mod embedder;
 mod encoder;
 mod error;
 mod fold;
+#[doc(hidden)]
+pub mod fuzzing;
 mod import;
 mod jpeg;
+mod level;
 mod manifest;
 mod onnx_format;
 mod photo;
 mod pipeline;
+mod pose;
+mod pyramid;
 mod quality;
 mod queue;
 mod resize;

@@ -94,11 +94,123 @@ fn bad_bytes_are_no_photo() {
     }
 }
 
+/// A JPEG of one colour in cyan, magenta, yellow and black; with the segment of Adobe's programs or without it.
+fn inks(stored: [u8; 4], marked: bool) -> Vec<u8> {
+    let mut compress = mozjpeg::Compress::new(mozjpeg::ColorSpace::JCS_CMYK);
+    compress.set_size(96, 80);
+    compress.set_quality(95.0);
+    let mut started = compress.start_compress(Vec::new()).unwrap();
+    started.write_scanlines(&stored.repeat(96 * 80)).unwrap();
+    let mut bytes = started.finish().unwrap();
+    let segment = bytes.windows(9).position(|window| window == b"\xff\xee\0\x0eAdobe").unwrap();
+    if !marked {
+        bytes.drain(segment..segment + 16);
+    }
+    bytes
+}
+
 #[test]
-fn a_cmyk_jpeg_is_refused_with_the_reason() {
-    let bytes = include_bytes!("../tests/data/cmyk.jpg");
-    let refusal = decode(bytes).unwrap_err().to_string();
-    assert!(refusal.contains("CMYK") || refusal.contains("YCCK"), "{refusal}");
+fn inks_leave_of_white_what_they_do_not_cover() {
+    for (cyan, magenta, yellow, black, colour) in [
+        (0, 0, 0, 0, [255, 255, 255]),
+        (0, 0, 0, 255, [0, 0, 0]),
+        (255, 0, 0, 0, [0, 255, 255]),
+        (0, 0, 255, 0, [255, 255, 0]),
+        (0, 128, 0, 128, [127, 64, 127]),
+    ] {
+        let amounts: [u8; 4] = [cyan, magenta, yellow, black];
+        for (stored, marked) in [(amounts.map(|ink| 255 - ink), true), (amounts, false)] {
+            let decoded = decode(&inks(stored, marked)).unwrap();
+            let pixel = decoded.get_pixel(40, 40).0;
+            let near = pixel.iter().zip(colour).all(|(found, wanted): (&u8, u8)| found.abs_diff(wanted) <= 3);
+            assert!(near, "{amounts:?}, marked {marked}: {pixel:?} and not {colour:?}");
+        }
+    }
+}
+
+/// A file by another program: YCCK with Adobe's segment.
+#[test]
+fn a_ycck_jpeg_is_read() {
+    let decoded = decode(include_bytes!("../tests/data/cmyk.jpg")).unwrap();
+    assert!(decoded.width() >= 80 && decoded.height() >= 80);
+}
+
+/// A PNG of 96 × 80 whose rows are all `row`; `chunks` come between header and data.
+fn png_by_hand(depth_and_kind: [u8; 2], chunks: &[(&[u8; 4], &[u8])], row: &[u8]) -> Vec<u8> {
+    let [depth, kind] = depth_and_kind;
+    let header = [0, 0, 0, 96, 0, 0, 0, 80, depth, kind, 0, 0, 0];
+    let rows = [&[0], row].concat().repeat(80);
+    let length = rows.len() as u16;
+    let stored = [&length.to_le_bytes()[..], &(!length).to_le_bytes(), &rows].concat();
+    let data = [&[0x78, 0x01, 0x01][..], &stored, &adler32(&rows).to_be_bytes()].concat();
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (name, content) in
+        [(b"IHDR", &header[..])].iter().chain(chunks).chain(&[(b"IDAT", &data[..]), (b"IEND", &[][..])])
+    {
+        let named = [&name[..], content].concat();
+        bytes.extend((content.len() as u32).to_be_bytes());
+        bytes.extend(&named);
+        bytes.extend(crc32(&named).to_be_bytes());
+    }
+    bytes
+}
+
+/// Adler-32 of zlib streams (RFC 1950, section 8.2).
+fn adler32(bytes: &[u8]) -> u32 {
+    let (low, high) = bytes.iter().fold((1u32, 0u32), |(low, high), byte| {
+        let low = (low + u32::from(*byte)) % 65_521;
+        (low, (high + low) % 65_521)
+    });
+    high << 16 | low
+}
+
+/// The colour kinds of a PNG (RFC 2083, section 4.1.1): its samples as they are, whatever transparency says.
+#[test]
+fn every_kind_of_png_is_read() {
+    let palette: &[u8] = &[10, 20, 30, 200, 100, 50];
+    let through: &[u8] = &[255, 0];
+    let deep: Vec<u8> = [0x12, 0xff, 0x34, 0x80, 0x56, 0x00].repeat(96);
+    let second = [200, 100, 50];
+    let cases: [(&str, [u8; 2], &[(&[u8; 4], &[u8])], &[u8], [u8; 3]); 8] = [
+        ("a palette of 8 bits", [8, 3], &[(b"PLTE", palette)], &[1; 96], second),
+        ("a palette of 1 bit", [1, 3], &[(b"PLTE", palette)], &[0xff; 12], second),
+        ("a transparent colour", [8, 3], &[(b"PLTE", palette), (b"tRNS", through)], &[1; 96], second),
+        ("grey of 2 bits", [2, 0], &[], &[0b1010_1010; 24], [170; 3]),
+        ("transparent grey", [8, 0], &[(b"tRNS", &[0, 77])], &[77; 96], [77; 3]),
+        ("grey with alpha", [8, 4], &[], &[90, 0].repeat(96), [90; 3]),
+        ("colours of 16 bits", [16, 2], &[], &deep, [0x12, 0x34, 0x56]),
+        ("grey of 16 bits", [16, 0], &[], &[0x9a, 0xff].repeat(96), [0x9a; 3]),
+    ];
+    for (what, depth_and_kind, chunks, row, colour) in cases {
+        let decoded = decode(&png_by_hand(depth_and_kind, chunks, row)).unwrap();
+        assert_eq!((decoded.dimensions(), decoded.get_pixel(50, 40).0), ((96, 80), colour), "{what}");
+    }
+}
+
+/// The same place has the same colour on every level, whichever way the photo was turned.
+#[test]
+fn levels_of_a_photo_lie_on_each_other() {
+    for orientation in 1..=8 {
+        let stored = picture(403, 301);
+        let photos = [jpeg(&stored, orientation), png(&stored)];
+        for bytes in photos.iter().take(if orientation == 1 { 2 } else { 1 }) {
+            let mut photo = Photo::open(bytes).unwrap();
+            let whole = photo.level(0).unwrap();
+            assert_eq!(whole.image.dimensions(), photo.size_px());
+            for halvings in 1..=HALVINGS_MAX {
+                let level = photo.level(halvings).unwrap();
+                let side = |side: u32| side.div_ceil(1 << halvings);
+                assert_eq!(level.image.dimensions(), (side(whole.image.width()), side(whole.image.height())));
+                let [x, y] = level.positions(&[[100.0, 90.0]; 5])[0];
+                let (there, here) = (
+                    level.image.get_pixel(x.round() as u32, y.round() as u32),
+                    whole.image.get_pixel(100, 90),
+                );
+                let near = there.0.iter().zip(here.0).all(|(there, here)| there.abs_diff(here) < 12);
+                assert!(near, "orientation {orientation}, {halvings} halvings: {there:?} and {here:?}");
+            }
+        }
+    }
 }
 
 /// A header that claims a size costs nothing: there is not even a pixel behind it.

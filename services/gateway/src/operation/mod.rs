@@ -7,6 +7,7 @@ mod collections;
 mod compare;
 mod create_collection;
 mod delete_faces;
+pub(crate) mod fuzzing;
 mod index_faces;
 mod list_faces;
 mod parse;

@@ -11,6 +11,7 @@
 
 mod authorization;
 mod date;
+pub(crate) mod fuzzing;
 mod verify;
 
 pub use authorization::{Authorization, AuthorizationError};

@@ -86,8 +86,13 @@ impl UnsignedRequest {
         Ok(SignedRequest { region: self.authorization.region })
     }
 
+    /// What its `Authorization` says.
+    pub(super) const fn authorization(&self) -> &Authorization {
+        &self.authorization
+    }
+
     /// The signature that the client should have made.
-    fn signature(&self, secret: &Secret, body_hash: String) -> Option<String> {
+    pub(super) fn signature(&self, secret: &Secret, body_hash: String) -> Option<String> {
         let mut settings = SigningSettings::default();
         // Its defaults leave out headers that proxies change. What the client says it signed is what counts here.
         settings.excluded_headers = None;

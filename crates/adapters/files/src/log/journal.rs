@@ -21,10 +21,10 @@ use crate::error::{OpenError, port_error};
 const REPLACED_BYTES: u64 = 1 << 20;
 
 /// What an entry is of: a group's commit, or the trim.
-type Of = Option<String>;
+pub(crate) type Of = Option<String>;
 
 /// What counts: for each group, and for the trim, an offset a partition.
-type Offsets = BTreeMap<(Of, u32), u64>;
+pub(crate) type Offsets = BTreeMap<(Of, u32), u64>;
 
 /// The journal of one topic.
 pub(crate) struct Journal {
@@ -148,7 +148,7 @@ fn read_entry(payload: &[u8]) -> Option<((Of, u32), u64)> {
     Some(((of, u32::from_le_bytes(*partition)), u64::from_le_bytes(*offset)))
 }
 
-fn read_offsets(path: &Path, content: &[u8]) -> Result<Offsets, OpenError> {
+pub(crate) fn read_offsets(path: &Path, content: &[u8]) -> Result<Offsets, OpenError> {
     let mut offsets = Offsets::new();
     let mut position = 0;
     while let Some(record) = read_record(&content[position..]) {

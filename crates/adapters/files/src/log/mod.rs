@@ -5,7 +5,7 @@
 
 mod consumer;
 mod file;
-mod journal;
+pub(crate) mod journal;
 mod partition;
 pub(crate) mod segment;
 mod topic;

@@ -1,0 +1,234 @@
+"""`make bench`: what the service takes over the sum of its parts, all in one run on one machine.
+
+Fills a directory with synthetic faces, starts the service on it, searches by stored faces through each door, stops the service,
+and measures the parts on a copy of its index and on the same disk. Prints a table of ratios with both figures, and JSON.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS_MAX = 3600
+SETTLED_SECONDS_MAX = 3600
+WARMUP_REQUESTS = 200
+#: Of a record in the durable log.
+LOG_HEADER_BYTES = 24
+
+
+def ran(command: list[object]) -> dict[str, object]:
+    """What a program prints as JSON."""
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"error: {command[0]} ended with {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"# {text}", file=sys.stderr, flush=True)
+
+
+class Service:
+    """A started service on a directory."""
+
+    def __init__(self, programs: Path, data: Path, models: Path) -> None:
+        ready = data.parent / "ready.json"
+        command = [programs / "vidimus", "serve", "--data", data, "--models", models, "--listen", "127.0.0.1:0"]
+        command += ["--operators", "127.0.0.1:0", "--ready-file", ready]
+        self.log = data.parent / "service.log"
+        # One line a request would be most of the output; what is measured is a service that logs warnings.
+        # Its tenant may ask as much as it can answer.
+        rate = {"VIDIMUS__GATEWAY__TENANT_LIMITS__SEARCHES_PER_SECOND": "1000000"}
+        environment = {"VIDIMUS__LOGS__FILTER": "warn", **rate, **os.environ}
+        with self.log.open("wb") as log:
+            words = [str(word) for word in command]
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
+        began = time.monotonic()
+        while not ready.exists():
+            if self.process.poll() is not None or time.monotonic() - began > READY_SECONDS_MAX:
+                sys.exit(f"error: the service did not start: see {self.log}")
+            time.sleep(0.1)
+        self.address = json.loads(ready.read_text())["tenants"]
+
+    def cpu_seconds(self) -> float:
+        """CPU time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def settle(self) -> None:
+        """Waits until it has nothing more to do: graphs are built in the background."""
+        began, quiet = time.monotonic(), 0
+        while quiet < 5:
+            before = self.cpu_seconds()
+            time.sleep(1)
+            quiet = quiet + 1 if self.cpu_seconds() - before < 0.1 else 0
+            if time.monotonic() - began > SETTLED_SECONDS_MAX:
+                sys.exit("error: the service does not come to rest")
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        self.process.send_signal(signal.SIGTERM)
+        if self.process.wait(120) != 0:
+            sys.exit(f"error: the service did not end in order: see {self.log}")
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.arguments = arguments
+        self.folder = folder
+        self.programs = arguments.programs
+        self.gallery = folder / "gallery.json"
+        self.data = folder / "data"
+        self.measured: dict[str, object] = {}
+        #: Searches of each run of the load generator.
+        self.asked: list[int] = []
+
+    def run(self) -> None:
+        """Everything, in order."""
+        faces = self.arguments.faces
+        say(f"{faces} faces")
+        self.data.mkdir()
+        made = ran([self.programs / "vidimus-gallery", "--data", self.data, "--faces", faces])
+        self.gallery.write_text(json.dumps(made))
+        say("service: starts, projects, builds graphs")
+        began = time.monotonic()
+        service = Service(self.programs, self.data, self.arguments.models)
+        service.settle()
+        self.measured["projected_seconds"] = round(time.monotonic() - began, 1)
+        self.doors(service)
+        audit_bytes = self.audit_bytes(sum(self.asked))
+        if self.arguments.soak_seconds:
+            self.soak(service)
+        service.stop()
+        self.parts(Path(made["index"]), audit_bytes)
+
+    def load(self, service: Service, *more: object) -> dict[str, object]:
+        """Asks through a door."""
+        command = [self.programs / "vidimus-load", "--gallery", self.gallery, "--address", service.address]
+        told = ran([*command, "--pid", service.process.pid, "--warmup", WARMUP_REQUESTS, *more])
+        self.asked.append(told["answered"] + WARMUP_REQUESTS)
+        if told["errors"]:
+            say(f"{told['errors']} errors: {told['error_texts']}")
+        return told
+
+    def doors(self, service: Service) -> None:
+        """One connection, one request at a time, through each door."""
+        for protocol in self.arguments.protocols:
+            say(f"search by a stored face, {protocol}")
+            requests = ["--requests", self.arguments.requests, "--seconds", 600]
+            self.measured[protocol] = self.load(service, "--protocol", protocol, *requests)
+
+    def soak(self, service: Service) -> None:
+        """70 % of what it can do, for as long as told."""
+        protocol = ["--protocol", self.arguments.protocols[0]]
+        say("capacity")
+        capacity = self.load(service, *protocol, "--connections", 8, "--seconds", 15)
+        rate = 0.7 * capacity["a_second"]
+        seconds = self.arguments.soak_seconds
+        say(f"soak: {rate:.0f} searches a second for {seconds} s")
+        soak = self.load(service, *protocol, "--connections", 64, "--rate", rate, "--seconds", seconds)
+        self.measured |= {"capacity": capacity, "soak": soak}
+
+    def audit_bytes(self, searches: int) -> int:
+        """The mean length of an audit record of so many searches: all that is in the topic."""
+        files = (self.data / "log/topics/vidimus.audit").glob("*/*.log")
+        return sum(path.stat().st_size for path in files) // searches - LOG_HEADER_BYTES
+
+    def parts(self, index: Path, audit_bytes: int) -> None:
+        """What no service can beat, each part by itself."""
+        say("the engine alone, on a copy of the index")
+        copy = self.folder / "copy.index"
+        shutil.copytree(index, copy)
+        examples = self.programs / "examples"
+        asked = ["--requests", self.arguments.requests, "--index", copy, "--gallery", self.gallery]
+        self.measured["engine"] = ran([examples / "raw_search", *asked])
+        say(f"one durable append of {audit_bytes} bytes")
+        writes = self.folder / "writes"
+        self.measured["append"] = ran([examples / "durable_writes", writes, audit_bytes])
+        say("brute force in Python")
+        brute_force = [sys.executable, ROOT / "bench/brute_force.py", "--faces", self.arguments.faces]
+        self.measured["brute_force"] = ran(brute_force)
+
+    def ratios(self) -> list[tuple[str, float, float, str, float | None]]:
+        """(what, ours, theirs, unit, the ratio to keep within)"""
+        engine, append, brute = (self.measured[name] for name in ["engine", "append", "brute_force"])
+        parts_ms = engine["p50_ms"] + append["p50_ms"]
+        rows = []
+        limits = {"json": 1.5, "grpc": 1.25}
+        for door in self.arguments.protocols:
+            told = self.measured[door]
+            rows.append((f"search, {door}: p50 over the sum of its parts", told["p50_ms"], parts_ms, "ms", limits[door]))
+            cpu = told["service_cpu_ms_each"]
+            rows.append((f"search, {door}: CPU over the engine's", cpu, engine["cpu_ms_each"], "ms", 1.25))
+            for name in ["as_compreface", "fastest"]:
+                what = f"search, {door}: p50 over brute force, {name.replace('_', ' ')}"
+                rows.append((what, told["p50_ms"], brute[name]["p50_ms"], "ms", None))
+        if "soak" in self.measured:
+            soak = self.measured["soak"]
+            rows.append(("soak: p99 over p50", soak["p99_ms"], soak["p50_ms"], "ms", 4.0))
+            memory = soak["service_resident_bytes"]
+            late, early = memory["last_quarter"] / 2**20, memory["second_quarter"] / 2**20
+            rows.append(("soak: memory of the last quarter over the second", late, early, "MiB", 1.05))
+        return rows
+
+
+def machine() -> str:
+    """Which processor, and how many of it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{names[0] if names else platform.processor()}, {len(names)} threads, {memory:.0f} GiB"
+
+
+def table(bench: Bench) -> str:
+    """The ratios, with both figures."""
+    lines = [f"{'':58} {'ours':>10} {'theirs':>10}      {'ratio':>6}  {'at most':>7}"]
+    for what, ours, theirs, unit, limit in bench.ratios():
+        kept = "" if limit is None else f"{limit:7.2f}{'' if ours / theirs <= limit else '  EXCEEDED'}"
+        lines.append(f"{what:58} {ours:10.3f} {theirs:10.3f} {unit:4} {ours / theirs:6.2f}  {kept}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs it, and prints the table; the JSON goes to a file or follows it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--faces", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=2_000)
+    parser.add_argument("--protocols", type=lambda text: text.split(","), default=["grpc", "json"])
+    parser.add_argument("--soak-seconds", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
+    parser.add_argument("--json", type=Path, help="where the JSON goes")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="bench-") as folder:
+        bench = Bench(arguments, Path(folder))
+        bench.run()
+    told = {
+        "machine": machine(),
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "faces": arguments.faces,
+        "measured": bench.measured,
+        "ratios": {what: ours / theirs for what, ours, theirs, _, _ in bench.ratios()},
+    }
+    print(f"{told['machine']}, {told['at']}, {arguments.faces} faces\n{table(bench)}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(told, indent=2) + "\n")
+    else:
+        print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
