@@ -175,7 +175,9 @@ fn taking_a_claim_out_writes_the_record_even_where_there_is_none() {
     assert_eq!(users(&kept)[0], Some(anna.clone()), "earlier ones do not");
     let other = disassociate(&claimed, &[number(1)], &claim("bert", 9), at(T0)).expect("it is written");
     assert_eq!(users(&other)[0], Some(anna.clone()));
-    assert_eq!(disassociate(&claimed, &[number(2)], &anna, at(T0.plus(SECOND))), None, "it has expired");
+    let expired = disassociate(&claimed, &[number(2)], &anna, at(T0.plus(SECOND))).expect("it is written");
+    assert!(expired.faces[1].live().is_none(), "it is erased by that");
+    assert_eq!(disassociate(&expired, &[number(2)], &anna, at(T0.plus(SECOND))), None);
     assert_eq!(disassociate(&claimed, &[number(9)], &anna, at(T0)), None);
 }
 
