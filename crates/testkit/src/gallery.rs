@@ -14,6 +14,7 @@ use vidimus_domain::catalog::{AccessKey, Collection};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::record::{Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol};
+use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::{FaceId, ImageId, Template};
 use vidimus_ports::conformance::galleries::Faces;
 use vidimus_ports::{Clock, Random, SystemClock, SystemRandom};
@@ -58,7 +59,7 @@ pub async fn fill(config: &Config, wanted: &Wanted) -> anyhow::Result<Value> {
     while ids.len() < wanted.faces {
         let count = FACES_PER_RECORD.min(wanted.faces - ids.len());
         let templates = (0..count).map(|_| faces.next()).collect();
-        let write = Write { now: clock.now(), nonce: random.nonce() };
+        let write = Write { now: clock.now(), nonce: random.nonce(), cutoffs: Cutoffs::default() };
         let record = record(&collection, ImageId::from_random(random.bytes16()), templates, write)?;
         let read = records.read(&record.origin.part, record.origin.image).await?;
         anyhow::ensure!(records.write(&record, &read).await? == Written::Yes, "somebody else writes here");
