@@ -49,6 +49,8 @@ class Service:
         self.data = folder / "data"
         self.log = folder / "service.log"
         self.process: subprocess.Popen[bytes] | None = None
+        # Settings of the service besides its flags.
+        self.environment: dict[str, str] = {}
         self.address = ""
         self.operators = ""
 
@@ -57,8 +59,10 @@ class Service:
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         with self.log.open("ab") as log:
+            # On a busy machine a second is not always enough for what a test enrols to be searchable in the next line.
+            environment = {"VIDIMUS__INGESTION__SEARCHABLE_WAIT": "10s", **os.environ, **self.environment}
             self.process = subprocess.Popen(
-                self.serve_command() + ["--ready-file", str(ready)], stdout=log, stderr=log
+                self.serve_command() + ["--ready-file", str(ready)], stdout=log, stderr=log, env=environment
             )
         deadline = time.monotonic() + START_SECONDS_MAX
         while not ready.exists():
@@ -116,8 +120,8 @@ class Service:
         made = self.admin("key", "create", tenant)
         return Key(made["access_key_id"], made["secret_access_key"])
 
-    def client(self, key: Key, retries: int = 0, validate: bool = True):
-        """An unmodified boto3 client of this service."""
+    def client(self, key: Key, retries: int = 0, validate: bool = True, verify: str | None = None):
+        """An unmodified boto3 client of this service; over TLS where it is told whom to trust."""
         config = Config(
             retries={"total_max_attempts": retries + 1, "mode": "standard"},
             parameter_validation=validate,
@@ -125,7 +129,8 @@ class Service:
         )
         return boto3.client(
             "rekognition",
-            endpoint_url=f"http://{self.address}",
+            endpoint_url=f"{'https' if verify else 'http'}://{self.address}",
+            verify=verify,
             region_name=REGION,
             aws_access_key_id=key.access_key_id,
             aws_secret_access_key=key.secret_access_key,

@@ -16,6 +16,7 @@ pub mod geometry;
 pub mod ids;
 pub mod limits;
 pub mod point;
+pub mod quality;
 pub mod record;
 pub mod retention;
 pub mod score;

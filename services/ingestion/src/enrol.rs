@@ -25,6 +25,7 @@ use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::requests::{NamedCollection, face_view, named_collection, no_such_collection};
 
 use crate::Ingestion;
+use crate::chosen::{Chosen, Embedded};
 
 /// How often a record is read and decided anew before a writer gives up.
 const ATTEMPTS_MAX: usize = 32;
@@ -68,9 +69,10 @@ impl Ingestion {
         check_expiry(request.expires_at_ms.map(UnixMillis::new), came_at)?;
         self.backlog.check().await?;
         let embedded = self.embed(&collection, &request).await?;
-        let Some(chosen) = Chosen::of(embedded, request.faces_max) else {
-            return Ok(v1::IndexFacesResponse::default());
-        };
+        let chosen = Chosen::of(embedded, &request);
+        if chosen.faces.is_empty() {
+            return Ok(v1::IndexFacesResponse { faces: Vec::new(), unindexed: chosen.unindexed() });
+        }
         let incoming = Incoming { came_at, ..self.incoming(&collection, &request, chosen.faces.clone())? };
         let done = self.write_record(&incoming).await?;
         self.say_changed(&done.record).await?;
@@ -95,16 +97,17 @@ impl Ingestion {
         &self,
         collection: &Collection,
         request: &v1::IndexFacesRequest,
-    ) -> Result<Vec<DetectedFace>, Failure> {
+    ) -> Result<Embedded, Failure> {
         let embed = v1::EmbedRequest {
             photo: request.photo.clone(),
             placement: collection.placement.to_string(),
             faces_max: 0,
         };
         let answer = self.deps.embedding.embed(Request::new(embed)).await;
-        let faces = answer.map_err(|status| failure_from_status(&status))?.into_inner().faces;
-        let read = faces.into_iter().map(detected_from_proto).collect::<Result<_, _>>();
-        read.map_err(|error| {
+        let answer = answer.map_err(|status| failure_from_status(&status))?.into_inner();
+        let read = answer.faces.into_iter().map(detected_from_proto).collect::<Result<_, _>>();
+        let (width_px, height_px) = (answer.width_px, answer.height_px);
+        read.map(|faces| Embedded { faces, width_px, height_px }).map_err(|error| {
             tracing::error!(%error, "embedding answered something that is no face");
             Failure::new(ErrorCode::Internal, "internal error")
         })
@@ -321,24 +324,6 @@ fn check_expiry(expires_at: Option<UnixMillis>, now: UnixMillis) -> Result<(), F
     Ok(())
 }
 
-/// The faces to enrol, and those that are left out.
-struct Chosen {
-    faces: Vec<DetectedFace>,
-    unindexed: Vec<DetectedFace>,
-}
-
-impl Chosen {
-    /// The `faces_max` largest; none where there is no face.
-    fn of(mut faces: Vec<DetectedFace>, faces_max: u32) -> Option<Self> {
-        if faces.is_empty() {
-            return None;
-        }
-        let wanted = if faces_max == 0 { faces.len() } else { faces.len().min(faces_max as usize) };
-        let unindexed = faces.split_off(wanted);
-        Some(Self { faces, unindexed })
-    }
-}
-
 fn response(done: &Done, chosen: &Chosen, horizon: Horizon) -> v1::IndexFacesResponse {
     let indexed = |(position, number): (usize, &FaceNumber)| {
         let live = done.record.face(*number)?.live_at(horizon)?;
@@ -355,12 +340,8 @@ fn response(done: &Done, chosen: &Chosen, horizon: Horizon) -> v1::IndexFacesRes
             detected: Some(detected_to_proto(detected, false)),
         })
     };
-    let unindexed = |face: &DetectedFace| v1::UnindexedFace {
-        reasons: vec!["EXCEEDS_MAX_FACES".to_owned()],
-        detected: Some(detected_to_proto(face, false)),
-    };
     v1::IndexFacesResponse {
         faces: done.faces.iter().enumerate().filter_map(indexed).collect(),
-        unindexed: chosen.unindexed.iter().map(unindexed).collect(),
+        unindexed: chosen.unindexed(),
     }
 }

@@ -1,6 +1,7 @@
 //! The ingestion role: writes records and users. It enrols photos, deletes faces and gathers them in users; the record's compare-and-swap decides, the
 //! log is told, and indexing is asked to project before the answer.
 
+mod chosen;
 mod delete;
 mod enrol;
 mod metrics;

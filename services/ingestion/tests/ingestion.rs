@@ -47,6 +47,19 @@ async fn faces_past_the_number_asked_for_are_left_out_with_the_reason() {
     assert_eq!(world.records().await[0].faces.len(), 1);
 }
 
+/// The faces of the fake are ten pixels wide: any filter refuses them.
+#[tokio::test]
+async fn where_no_face_is_fit_nothing_is_stored_and_the_answer_says_why() {
+    use vidimus_proto::internal::v1::ingestion_server::Ingestion as _;
+    let world = World::new().await;
+    let quality_filter = v1::QualityFilter::Auto.into();
+    let request = v1::IndexFacesRequest { quality_filter, ..world.photo("2 faces") };
+    let answer = world.ingestion.index_faces(tonic::Request::new(request)).await.unwrap().into_inner();
+    assert_eq!((answer.faces.len(), answer.unindexed.len()), (0, 2));
+    assert!(answer.unindexed.iter().all(|face| face.reasons.contains(&"SMALL_BOUNDING_BOX".to_owned())));
+    assert_eq!((world.records().await.len(), world.photos().await, world.changes().await), (0, 0, 0));
+}
+
 #[tokio::test]
 async fn a_retry_finds_what_the_first_attempt_enrolled_and_says_it_again() {
     let world = World::new().await;

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -46,6 +47,8 @@ pub struct OnnxEncoder {
     dimension: usize,
     queue: Arc<JobQueue>,
     workers: Vec<JoinHandle<()>>,
+    /// Of each worker's models.
+    runs: Vec<Arc<AtomicU64>>,
 }
 
 impl OnnxEncoder {
@@ -59,9 +62,11 @@ impl OnnxEncoder {
             dimension: model.manifest.embedder.dimension,
             queue: Arc::new(JobQueue::new(config.queue_photos_max.get())),
             workers: Vec::with_capacity(config.workers.get()),
+            runs: Vec::with_capacity(config.workers.get()),
         };
         for number in 0..config.workers.get() {
             let pipeline = Pipeline::new(runtime, model)?;
+            encoder.runs.push(pipeline.runs());
             let queue = Arc::clone(&encoder.queue);
             let worker = thread::Builder::new()
                 .name(format!("encode-{number}"))
@@ -70,6 +75,13 @@ impl OnnxEncoder {
             encoder.workers.push(worker);
         }
         Ok(encoder)
+    }
+
+    /// How often a model ran so far, the detector or the embedder, on any thread. A call that is dropped before its turn adds
+    /// nothing.
+    #[must_use]
+    pub fn model_runs(&self) -> u64 {
+        self.runs.iter().map(|runs| runs.load(Ordering::Relaxed)).sum()
     }
 }
 

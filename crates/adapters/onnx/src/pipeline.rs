@@ -1,5 +1,8 @@
 //! One photo's way: decode, detect, align, embed. A pipeline belongs to one thread.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use image::RgbImage;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{Landmarks, Point};
@@ -21,6 +24,7 @@ use crate::store::Model;
 pub struct Pipeline {
     detector: Detector,
     embedder: Embedder,
+    runs: Arc<AtomicU64>,
 }
 
 /// A face on its way from the detector to the embedder.
@@ -41,7 +45,13 @@ impl Pipeline {
         let manifest = &model.manifest;
         let detector = Detector::new(runtime.session(&model.detector)?, &manifest.detector);
         let embedder = Embedder::new(runtime.session(&model.embedder)?, manifest.embedder.clone());
-        Ok(Self { detector, embedder })
+        Ok(Self { detector, embedder, runs: Arc::default() })
+    }
+
+    /// How often a model ran, the detector or the embedder; goes on counting.
+    #[must_use]
+    pub fn runs(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.runs)
     }
 
     /// The faces of a photo, largest first.
@@ -68,6 +78,7 @@ impl Pipeline {
         let Some(level) = photo.first() else {
             return Ok(Vec::new());
         };
+        self.runs.fetch_add(1, Ordering::Relaxed);
         let template = &self.embedder.manifest().landmarks;
         let (width_px, height_px) = photo.size_px();
         let mut found = Vec::new();
@@ -89,6 +100,7 @@ impl Pipeline {
             .into_iter()
             .filter_map(|face| cut(&face, photo.at(face.halvings)?).map(|aligned| (face, aligned)))
             .collect();
+        self.runs.fetch_add(aligned.len() as u64, Ordering::Relaxed);
         let templates = self.embedder.embed(aligned.iter().map(|(_, aligned)| aligned))?;
         let face = |((face, aligned), template): ((Found, RgbImage), _)| DetectedFace {
             bounding_box: face.detection.bounding_box,

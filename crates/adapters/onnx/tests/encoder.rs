@@ -88,3 +88,22 @@ async fn dropped_calls_make_room() {
     drop(waiting);
     assert_eq!(encoder.encode(portrait).await.unwrap().faces.len(), 1);
 }
+
+/// Of calls that are dropped before their turn no model sees anything: one photo with one face runs the detector once and the
+/// embedder once, whatever waited with it.
+#[tokio::test]
+async fn dropped_calls_cost_nothing() {
+    let encoder = encoder(1, 64);
+    let portrait = photo("obama.jpg");
+    let mut kept = Box::pin(encoder.encode(portrait.clone()));
+    assert!(futures::poll!(&mut kept).is_pending());
+    let mut dropped: Vec<_> = (0..40).map(|_| Box::pin(encoder.encode(portrait.clone()))).collect();
+    for call in &mut dropped {
+        assert!(futures::poll!(call).is_pending());
+    }
+    drop(dropped);
+    assert_eq!(kept.await.unwrap().faces.len(), 1);
+    // Whatever waited would have had its turn before this one.
+    assert_eq!(encoder.encode(portrait).await.unwrap().faces.len(), 1);
+    assert_eq!(encoder.model_runs(), 4);
+}

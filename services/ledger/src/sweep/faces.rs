@@ -33,11 +33,11 @@ impl Sweeper {
             let left = before.saturating_sub(page.len() as u64);
             self.overdue.faces(part, left + failed, seen.at);
             swept.add(&outcome);
+            self.rest(seen.at).await;
             if is_last {
                 return Ok(());
             }
             (after, waiting) = (page.last().map(|point| point.face), Some(left));
-            self.rest(seen.at).await;
         }
         Ok(())
     }
