@@ -119,12 +119,18 @@ impl Input {
         let height = image.height().next_multiple_of(SIDE_MULTIPLE) as usize;
         let plane = width * height;
         let mut values = vec![0.0; 3 * plane];
-        for (x, y, pixel) in image.enumerate_pixels() {
-            let at = y as usize * width + x as usize;
-            let [red, green, blue] = pixel.0;
-            values[at] = f32::from(blue);
-            values[plane + at] = f32::from(green);
-            values[2 * plane + at] = f32::from(red);
+        let (blues, rest) = values.split_at_mut(plane);
+        let (greens, reds) = rest.split_at_mut(plane);
+        let planes = blues
+            .chunks_exact_mut(width)
+            .zip(greens.chunks_exact_mut(width))
+            .zip(reds.chunks_exact_mut(width));
+        let rows = image.as_raw().chunks_exact(image.width() as usize * 3);
+        for (((blue_row, green_row), red_row), row) in planes.zip(rows) {
+            let samples = blue_row.iter_mut().zip(green_row).zip(red_row);
+            for (((blue, green), red), pixel) in samples.zip(row.as_chunks::<3>().0) {
+                [*red, *green, *blue] = pixel.map(f32::from);
+            }
         }
         Self { values, width, height }
     }

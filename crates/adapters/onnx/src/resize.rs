@@ -28,17 +28,17 @@ pub fn resize_linear(level: &Level, width: u32, height: u32) -> RgbImage {
     let rows = taps(level, 1, height);
     let stride = source.width() as usize * CHANNELS;
     let pixels = source.as_raw();
-    let mut target = Vec::with_capacity(width as usize * height as usize * CHANNELS);
-    let mut upper = Vec::new();
-    let mut lower = Vec::new();
-    for row in rows {
+    let line = width as usize * CHANNELS;
+    let mut target = vec![0; line * height as usize];
+    let (mut upper, mut lower) = (vec![0; line], vec![0; line]);
+    for (row, resized) in rows.iter().zip(target.chunks_exact_mut(line)) {
         blend_columns(&pixels[row.first * stride..][..stride], &columns, &mut upper);
         blend_columns(&pixels[row.second * stride..][..stride], &columns, &mut lower);
-        target.extend(upper.iter().zip(&lower).map(|(first, second)| {
+        for ((value, first), second) in resized.iter_mut().zip(&upper).zip(&lower) {
             let first = (row.first_weight * (first >> 4)) >> 16;
             let second = (row.second_weight * (second >> 4)) >> 16;
-            ((first + second + 2) >> 2).clamp(0, 255) as u8
-        }));
+            *value = ((first + second + 2) >> 2).clamp(0, 255) as u8;
+        }
     }
     RgbImage::from_raw(width, height, target).unwrap_or_default()
 }
@@ -64,14 +64,14 @@ fn taps(level: &Level, axis: usize, target: u32) -> Vec<Tap> {
         .collect()
 }
 
-fn blend_columns(row: &[u8], columns: &[Tap], blended: &mut Vec<i32>) {
-    blended.clear();
-    for tap in columns {
-        let first = &row[tap.first * CHANNELS..][..CHANNELS];
-        let second = &row[tap.second * CHANNELS..][..CHANNELS];
-        blended.extend((0..CHANNELS).map(|channel| {
-            i32::from(first[channel]) * tap.first_weight + i32::from(second[channel]) * tap.second_weight
-        }));
+fn blend_columns(row: &[u8], columns: &[Tap], blended: &mut [i32]) {
+    let (pixels, _) = row.as_chunks::<CHANNELS>();
+    let (targets, _) = blended.as_chunks_mut::<CHANNELS>();
+    for (tap, target) in columns.iter().zip(targets) {
+        let (first, second) = (pixels[tap.first].map(i32::from), pixels[tap.second].map(i32::from));
+        for channel in 0..CHANNELS {
+            target[channel] = first[channel] * tap.first_weight + second[channel] * tap.second_weight;
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use vidimus_domain::Template;
+use vidimus_domain::quality::{QualityFilter, SizePx, refusals};
 use vidimus_onnx::EncoderConfig;
-use vidimus_ports::{EncoderError, FaceEncoder};
+use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder};
 
 use super::dataset::Dataset;
+use super::quality::Judged;
 
 /// Photos that are read ahead for each thread, so that none waits.
 pub const IN_FLIGHT_PER_WORKER: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).unwrap();
@@ -17,8 +18,8 @@ pub const IN_FLIGHT_PER_WORKER: std::num::NonZeroUsize = std::num::NonZeroUsize:
 /// What came of the photos.
 #[derive(Debug, Default)]
 pub struct Encoded {
-    /// Each person's templates in the order of the photos' names; people without one are left out.
-    pub people: Vec<Vec<Template>>,
+    /// Each person's faces in the order of the photos' names; people without one are left out.
+    pub people: Vec<Vec<Judged>>,
     /// Photos without a face.
     pub without_face: Vec<PathBuf>,
     /// Files that are no photos that can be read.
@@ -27,7 +28,7 @@ pub struct Encoded {
 
 /// What came of one photo.
 enum Outcome {
-    Face(Template),
+    Face(Judged),
     NoFace,
     Unreadable,
 }
@@ -57,12 +58,12 @@ pub async fn all(
     while let Some(outcome) = outcomes.next().await {
         let (person, photo, outcome) = outcome?;
         match outcome {
-            Outcome::Face(template) if last_person == Some(person) => {
-                encoded.people.last_mut().context("a person without a face")?.push(template);
+            Outcome::Face(face) if last_person == Some(person) => {
+                encoded.people.last_mut().context("a person without a face")?.push(face);
             }
-            Outcome::Face(template) => {
+            Outcome::Face(face) => {
                 last_person = Some(person);
-                encoded.people.push(vec![template]);
+                encoded.people.push(vec![face]);
             }
             Outcome::NoFace => encoded.without_face.push(photo),
             Outcome::Unreadable => encoded.unreadable.push(photo),
@@ -76,15 +77,21 @@ pub async fn all(
 async fn one(encoder: &dyn FaceEncoder, photo: &Path) -> anyhow::Result<Outcome> {
     let bytes = tokio::fs::read(photo).await.with_context(|| format!("read {}", photo.display()))?;
     match encoder.encode(bytes.into()).await {
-        Ok(encoded) => {
-            let largest = encoded.faces.into_iter().next();
-            Ok(largest.map_or(Outcome::NoFace, |face| Outcome::Face(face.template)))
-        }
+        Ok(encoded) => Ok(judged(encoded).map_or(Outcome::NoFace, Outcome::Face)),
         Err(EncoderError::Busy | EncoderError::Failed(_)) => {
             anyhow::bail!("the encoder failed on {}", photo.display())
         }
         Err(_) => Ok(Outcome::Unreadable),
     }
+}
+
+/// The largest face, and what each filter has against it.
+fn judged(encoded: EncodedPhoto) -> Option<Judged> {
+    let (width_px, height_px) = (encoded.width_px, encoded.height_px);
+    let face = encoded.faces.into_iter().next()?;
+    let size_px = SizePx::of(&face.bounding_box, width_px, height_px);
+    let refusals = QualityFilter::ALL.map(|filter| refusals(&face, size_px, filter));
+    Some(Judged { template: face.template, refusals })
 }
 
 /// A bar on standard error; none where that is no terminal.

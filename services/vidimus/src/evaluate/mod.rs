@@ -5,6 +5,7 @@ mod dataset;
 mod encode;
 mod identification;
 mod intervals;
+mod quality;
 mod report;
 mod verification;
 
@@ -15,10 +16,12 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use clap::Args;
+use vidimus_domain::Template;
 use vidimus_onnx::{EncoderConfig, Manifest, Model, OnnxEncoder, OnnxRuntime};
 
 use dataset::Dataset;
 use encode::Encoded;
+use quality::Judged;
 use report::{Photos, Report};
 
 /// Measure accuracy on a folder of labelled photos: a folder for each person in it. Of each photo the largest face counts.
@@ -68,15 +71,18 @@ pub async fn run(
 
 /// The figures of encoded photos.
 fn figures(encoded: &Encoded, manifest: &Manifest, photos: Photos) -> anyhow::Result<Report> {
-    let people = &encoded.people;
+    let templates = |faces: &Vec<Judged>| faces.iter().map(|face| face.template.clone()).collect();
+    let people: &Vec<Vec<Template>> = &encoded.people.iter().map(templates).collect();
     let mated = people.iter().filter(|person| person.len() >= 2).count();
     ensure!(mated >= 1, "no person has two photos with a face: there is nothing to compare");
     ensure!(people.len() > mated, "no person has one photo only: there is nobody to be a stranger");
     let calibration = manifest.calibration()?;
+    let verification = verification::measure(people, &manifest.calibration.false_match_rates)?;
     Ok(Report {
         model: manifest.name.clone(),
         photos,
-        verification: verification::measure(people, &manifest.calibration.false_match_rates)?,
+        quality: quality::measure(&encoded.people, verification.strictest_cosine()),
+        verification,
         identification: identification::measure(people, &calibration)?,
     })
 }

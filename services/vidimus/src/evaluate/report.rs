@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::encode::Encoded;
 use super::identification::Identification;
 use super::intervals::Rate;
+use super::quality::Quality;
 use super::verification::Verification;
 
 /// Names of photos that came to nothing, at most.
@@ -23,6 +24,8 @@ pub struct Report {
     pub photos: Photos,
     /// 1:1.
     pub verification: Verification,
+    /// 1:1 of what the quality filters leave.
+    pub quality: Quality,
     /// 1:N.
     pub identification: Identification,
 }
@@ -87,6 +90,7 @@ impl Report {
         let mut text = String::new();
         self.write_photos(&mut text)?;
         self.write_verification(&mut text)?;
+        self.write_quality(&mut text)?;
         self.write_identification(&mut text)?;
         writeln!(
             text,
@@ -119,6 +123,22 @@ impl Report {
         for row in &figures.at_calibration {
             let (observed, matched) = (scientific(&row.observed), percent(&row.true_match_rate));
             writeln!(text, "{:>12.0e} {:>8.3}   {observed:<32} {matched:<32}", row.calibrated, row.cosine)?;
+        }
+        Ok(())
+    }
+
+    fn write_quality(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "\nQuality filters, 1:1 at cosine {:.3}", self.quality.cosine)?;
+        writeln!(text, "{:>12} {:<32} {:>8}   {:<32} reasons", "filter", "refused", "pairs", "FNMR")?;
+        for row in &self.quality.filters {
+            let (refused, missed) = (percent(&row.refused), percent(&row.false_non_match_rate));
+            let reasons = row.reasons.iter().map(|(reason, count)| format!("{count} {reason}"));
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            writeln!(
+                text,
+                "{:>12} {refused:<32} {:>8}   {missed:<32} {reasons}",
+                row.filter, row.mated_pairs
+            )?;
         }
         Ok(())
     }

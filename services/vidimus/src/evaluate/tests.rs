@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use vidimus_onnx::Manifest;
 
 use super::*;
-use vidimus_domain::Template;
+use vidimus_domain::quality::Reason;
 
 /// Person `index` of `people` in the plane, turned by `degrees`.
 fn at(index: usize, people: usize, degrees: f32) -> Template {
@@ -11,12 +11,17 @@ fn at(index: usize, people: usize, degrees: f32) -> Template {
     Template::normalised(vec![angle.cos(), angle.sin()]).unwrap()
 }
 
+/// A face that nothing is held against.
+fn judged(template: Template) -> Judged {
+    Judged { template, refusals: Default::default() }
+}
+
 /// Four people 90° apart. Two have three photos within 10°, two have one.
 fn encoded() -> Encoded {
     let people = (0..4)
         .map(|index| {
             let photos = if index < 2 { 3 } else { 1 };
-            (0..photos).map(|photo| at(index, 4, photo as f32 * 5.0)).collect()
+            (0..photos).map(|photo| judged(at(index, 4, photo as f32 * 5.0))).collect()
         })
         .collect();
     Encoded { people, without_face: vec![PathBuf::from("a.jpg")], unreadable: vec![PathBuf::from("b.jpg")] }
@@ -69,10 +74,32 @@ fn people_alike_are_not() {
     assert!(searched.asked_for.iter().all(|row| row.observed.rate == 1.0));
 }
 
+/// A face that matches nothing is refused by the two stricter filters: what they leave is never missed.
+#[test]
+fn what_a_filter_refuses_is_not_compared() {
+    let mut people = encoded().people;
+    let mut stray = judged(at(2, 4, 0.0));
+    stray.refusals[2] = vec![Reason::LowSharpness];
+    stray.refusals[3] = vec![Reason::LowSharpness, Reason::ExtremePose];
+    people[0].push(stray);
+    let quality = quality::measure(&people, 0.5);
+    let figures = |index: usize| {
+        let row = &quality.filters[index];
+        (row.filter, row.refused.count, row.mated_pairs, row.false_non_match_rate.count)
+    };
+    assert_eq!(figures(0), ("NONE", 0, 9, 3));
+    assert_eq!(figures(1), ("LOW", 0, 9, 3));
+    assert_eq!(figures(2), ("MEDIUM", 1, 6, 0));
+    assert_eq!(figures(3), ("HIGH", 1, 6, 0));
+    assert_eq!(quality.filters[3].reasons, [("EXTREME_POSE", 1), ("LOW_SHARPNESS", 1)]);
+}
+
 #[test]
 fn too_few_people_are_refused() {
     let manifest = Manifest::builtin().unwrap();
     for people in [vec![vec![at(0, 4, 0.0)]], vec![vec![at(0, 4, 0.0), at(0, 4, 1.0)]], vec![]] {
+        let people =
+            people.into_iter().map(|faces: Vec<_>| faces.into_iter().map(judged).collect()).collect();
         let encoded = Encoded { people, ..Encoded::default() };
         let photos = Photos::of(&encoded, 1.0, NonZeroUsize::MIN);
         assert!(figures(&encoded, &manifest, photos).is_err());

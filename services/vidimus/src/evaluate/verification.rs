@@ -82,6 +82,14 @@ pub fn measure(people: &[Vec<Template>], calibration: &[(f64, f64)]) -> anyhow::
     Ok(Verification { mated_pairs, non_mated_pairs, at_false_match_rate, at_calibration })
 }
 
+impl Verification {
+    /// The threshold of the lowest false match rate that was measured here.
+    #[must_use]
+    pub fn strictest_cosine(&self) -> f32 {
+        self.at_false_match_rate.iter().map(|row| row.cosine).fold(-1.0, f32::max)
+    }
+}
+
 impl Scores {
     fn of(people: &[Vec<Template>], lowest: f32) -> Self {
         let mated = vec![Vec::new(); people.len()];
