@@ -88,7 +88,7 @@ impl<'a> Photo<'a> {
     pub fn level(&mut self, halvings: u32) -> Result<Level, EncoderError> {
         let stored = match &self.source {
             Source::Jpeg(bytes) => jpeg::decode(bytes, halvings)?,
-            _ => self.from_png(halvings)?,
+            _ => self.decode_png(halvings)?,
         };
         let (width_px, height_px) = self.size_px();
         let image = upright(stored, self.orientation);
@@ -101,7 +101,7 @@ impl<'a> Photo<'a> {
         Ok(Level { photo_px: [width_px, height_px], origin_px, halvings, image })
     }
 
-    fn from_png(&mut self, halvings: u32) -> Result<RgbImage, EncoderError> {
+    fn decode_png(&mut self, halvings: u32) -> Result<RgbImage, EncoderError> {
         let empty = Source::Decoded(RgbImage::default());
         let whole = match std::mem::replace(&mut self.source, empty) {
             Source::Png(decoder) => eight_bits(DynamicImage::from_decoder(*decoder).map_err(not_a_photo)?),
