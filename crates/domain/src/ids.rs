@@ -368,6 +368,10 @@ impl fmt::Debug for Nonce {
 pub struct Version(u64);
 
 impl Version {
+    /// The largest: the index compares versions as 64-bit floats, which are exact up to here. In milliseconds it is the year
+    /// 287,396.
+    pub const MAX: Self = Self(1 << 53);
+
     /// Wraps a stored version.
     #[must_use]
     pub const fn new(version: u64) -> Self {

@@ -1,5 +1,5 @@
 //! Users over fakes: who belongs to whom, what is told of whom, and what a failure in the middle leaves.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod world;
 

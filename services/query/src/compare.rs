@@ -56,15 +56,16 @@ impl Query {
     }
 
     /// A photo's faces, largest first; templates of the `faces_max` largest, of all where it is 0.
-    pub(crate) async fn faces_of(
-        &self,
-        photo: Bytes,
-        faces_max: u32,
-    ) -> Result<Vec<v1::DetectedFace>, Failure> {
+    async fn faces_of(&self, photo: Bytes, faces_max: u32) -> Result<Vec<v1::DetectedFace>, Failure> {
+        Ok(self.embedded(photo, faces_max).await?.faces)
+    }
+
+    /// As `faces_of`, with the photo's size.
+    pub(crate) async fn embedded(&self, photo: Bytes, faces_max: u32) -> Result<v1::EmbedResponse, Failure> {
         let placement = self.deps.face_models.placement.to_string();
         let embed = v1::EmbedRequest { photo, placement, faces_max };
         let embedded = self.deps.embedding.embed(Request::new(embed)).await;
-        Ok(embedded.map_err(|status| failure_from_status(&status))?.into_inner().faces)
+        Ok(embedded.map_err(|status| failure_from_status(&status))?.into_inner())
     }
 }
 

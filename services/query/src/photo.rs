@@ -15,16 +15,15 @@ impl Query {
         let face = FaceId::from_bytes(&request.face_id)?;
         let now = self.deps.clock.now();
         let horizon = collection.retention.horizon(now);
-        let photos_cutoff = collection.retention.cutoffs(now).photos;
+        let cutoffs = collection.retention.cutoffs(now);
         let read = self.records.read(&collection.part(), face.image()).await.map_err(failure_from_port)?;
         let live = read.record.filter(|record| {
             let number = face.number().and_then(|number| record.face(number));
             number.is_some_and(|face| face.live_at(horizon).is_some())
         });
         let record = live.ok_or_else(|| not_there(face, "was not found in the collection"))?;
-        let kept = record.photo.filter(|photo| Some(photo.put_at) > photos_cutoff);
-        let key = kept.ok_or_else(|| not_there(face, "has no photo that is kept"))?;
-        let key = BlobKey::photo(&record.origin.part, record.origin.image, &key);
+        let key = record.photo_kept(cutoffs).ok_or_else(|| not_there(face, "has no photo that is kept"))?;
+        let key = BlobKey::photo(&record.origin.part, record.origin.image, key);
         let blob = self.deps.blobs.get(&key).await.map_err(failure_from_port)?;
         let blob = blob.ok_or_else(|| not_there(face, "has no photo that is kept"))?;
         let caller = request.caller.unwrap_or_default();

@@ -15,6 +15,7 @@ use vidimus_domain::event::{Audit, AuditedAction, UserCandidate, UserProbe, User
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::limits::{CANDIDATES_DEFAULT, FACES_PER_USER_MAX, USERS_MAX};
 use vidimus_domain::point::PointBody;
+use vidimus_domain::quality::{QualityFilter, Reason, SizePx, refusals};
 use vidimus_domain::user::{Claim, User, UserKey};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template, UserId};
 use vidimus_ports::IndexSearch;
@@ -104,7 +105,8 @@ impl Query {
     ) -> Result<v1::SearchUsersResponse, Failure> {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let digest = *blake3::hash(&request.photo).as_bytes();
-        let (searched, unsearched) = self.largest_and_others(request.photo).await?;
+        let filter = QualityFilter::from(request.quality_filter());
+        let (searched, unsearched) = self.largest_and_others(request.photo, filter).await?;
         let search = Search {
             named,
             collection,
@@ -121,18 +123,34 @@ impl Query {
         Ok(v1::SearchUsersResponse { searched, unsearched, ..answer })
     }
 
-    /// The photo's largest face, which is searched for, and the others, which are not. No face is no failure.
+    /// The photo's largest face that the filter lets through, which is searched for; and the others, each with the reasons why
+    /// it is not. That there is none is no failure.
     async fn largest_and_others(
         &self,
         photo: Bytes,
+        filter: QualityFilter,
     ) -> Result<(Option<DetectedFace>, Vec<v1::UnindexedFace>), Failure> {
-        let mut faces = self.faces_of(photo, 1).await?.into_iter();
-        let largest = faces.next().map(read).transpose()?;
-        let unsearched = |face: v1::DetectedFace| v1::UnindexedFace {
-            reasons: vec!["FACE_NOT_LARGEST".to_owned()],
-            detected: Some(v1::DetectedFace { template: Vec::new(), ..face }),
-        };
-        Ok((largest, faces.map(unsearched).collect()))
+        // Without a filter the largest is searched for, and no other template is needed.
+        let faces_max = u32::from(filter == QualityFilter::None);
+        let embedded = self.embedded(photo, faces_max).await?;
+        let (mut searched, mut unsearched) = (None, Vec::new());
+        for face in embedded.faces {
+            let mut reasons = vec![Reason::FaceNotLargest];
+            if searched.is_none() {
+                let largest = read(face.clone())?;
+                let size = SizePx::of(&largest.bounding_box, embedded.width_px, embedded.height_px);
+                reasons = refusals(&largest, size, filter);
+                if reasons.is_empty() {
+                    searched = Some(largest);
+                    continue;
+                }
+            }
+            unsearched.push(v1::UnindexedFace {
+                reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
+                detected: Some(v1::DetectedFace { template: Vec::new(), ..face }),
+            });
+        }
+        Ok((searched, unsearched))
     }
 
     async fn live_user(&self, collection: &Collection, id: &UserId) -> Result<User, Failure> {

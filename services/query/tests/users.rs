@@ -34,10 +34,15 @@ impl World {
         self.search(Probe::FaceId(face.to_bytes().to_vec()), users_max).await
     }
 
-    async fn by_photo(&self, photo: &'static str) -> Result<v1::SearchUsersResponse, ErrorCode> {
+    async fn by_photo(
+        &self,
+        photo: &'static str,
+        filter: v1::QualityFilter,
+    ) -> Result<v1::SearchUsersResponse, ErrorCode> {
         let request = v1::SearchUsersByImageRequest {
             collection: self.reference(),
             photo: photo.as_bytes().into(),
+            quality_filter: filter.into(),
             threshold_similarity: THRESHOLD,
             ..v1::SearchUsersByImageRequest::default()
         };
@@ -132,14 +137,32 @@ async fn a_photo_is_searched_by_its_largest_face() {
     let world = World::new().await;
     world.user_with("anna", &[10.0]).await;
     world.user_with("bert", &[170.0]).await;
-    let answer = world.by_photo("0 180 90").await.unwrap();
+    let answer = world.by_photo("0 180 90", v1::QualityFilter::Unspecified).await.unwrap();
     assert_eq!(named(&answer), [("anna", 98)]);
     assert!(answer.searched.unwrap().template.is_empty());
     assert_eq!(answer.unsearched.len(), 2);
     assert!(answer.unsearched.iter().all(|face| face.reasons == ["FACE_NOT_LARGEST"]));
-    let nobody = world.by_photo("").await.unwrap();
+    let nobody = world.by_photo("", v1::QualityFilter::High).await.unwrap();
     assert_eq!((nobody.users.len(), nobody.searched, nobody.unsearched.len()), (0, None, 0));
     assert_eq!(world.audited().await.len(), 2, "I8: also of a photo without a face");
+}
+
+#[tokio::test]
+async fn a_photo_is_searched_by_its_largest_face_that_is_fit() {
+    let world = World::new().await;
+    world.user_with("anna", &[10.0]).await;
+    world.user_with("bert", &[170.0]).await;
+    for (filter, user, reason) in [
+        (v1::QualityFilter::None, "bert", "FACE_NOT_LARGEST"),
+        (v1::QualityFilter::Auto, "anna", "LOW_CONFIDENCE"),
+    ] {
+        let answer = world.by_photo("180? 0", filter).await.unwrap();
+        assert_eq!(named(&answer), [(user, 98)], "{filter:?}");
+        assert_eq!(answer.unsearched.len(), 1);
+        assert!(answer.unsearched[0].reasons.iter().any(|told| told == reason), "{:?}", answer.unsearched);
+    }
+    let unfit = world.by_photo("0?", v1::QualityFilter::Auto).await.unwrap();
+    assert_eq!((unfit.users.len(), unfit.searched, unfit.unsearched.len()), (0, None, 1));
 }
 
 #[tokio::test]

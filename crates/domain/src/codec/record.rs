@@ -59,10 +59,10 @@ impl Stored for Record {
                 placement: proto.face_model_version.parse()?,
                 external_image_id: optional_text(&proto.external_image_id)?,
             },
-            version: Version::new(proto.version),
+            version: version(proto.version)?,
             photo: proto.photo.map(photo_from_proto).transpose()?,
             photos_to_remove: all(proto.photos_to_remove, photo_from_proto)?,
-            faces: all(proto.faces, face_from_proto)?,
+            faces: faces(proto.faces)?,
             next_number: proto.next_number,
             requests: all(proto.requests, request_from_proto)?,
             nonce: Nonce::from_bytes(&proto.nonce)?,
@@ -73,6 +73,19 @@ impl Stored for Record {
 
 fn all<P, T>(protos: Vec<P>, convert: impl Fn(P) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
     protos.into_iter().map(convert).collect()
+}
+
+/// A version that can grow.
+fn version(version: u64) -> Result<Version, DecodeError> {
+    let version = Version::new(version);
+    if version < Version::MAX { Ok(version) } else { Err(DecodeError::Field("version")) }
+}
+
+/// Faces in the order of their numbers, each of which was given once.
+fn faces(protos: Vec<v1::Face>) -> Result<Vec<Face>, DecodeError> {
+    let faces = all(protos, face_from_proto)?;
+    let is_ordered = faces.windows(2).all(|pair| pair[0].number < pair[1].number);
+    if is_ordered { Ok(faces) } else { Err(DecodeError::Field("number")) }
 }
 
 /// An empty text is none.
@@ -161,7 +174,7 @@ fn face_from_proto(face: v1::Face) -> Result<Face, DecodeError> {
     };
     Ok(Face {
         number: FaceNumber::new(face.number)?,
-        version: Version::new(face.version),
+        version: version(face.version)?,
         enrolled_at: UnixMillis::new(face.enrolled_at_ms),
         body,
     })

@@ -47,18 +47,17 @@ pub fn associate(
     association
 }
 
-/// Takes the claims of `user`, of this generation and earlier ones, out of these faces. The record is to be written even where
-/// no face has one: a claim that is on its way loses its compare-and-swap by that. None where none of the faces is live:
-/// then nobody claims them any more.
+/// Takes the claims of a user, of this generation and earlier ones, out of these faces. The record is to be written even
+/// where no face has one: a claim that is on its way loses its compare-and-swap by that. So it is where a face has
+/// expired: others may not know yet that it has. None where every one of them is erased: nobody claims an erased face.
 #[must_use]
 pub fn disassociate(before: &Record, numbers: &[FaceNumber], left: &Claim, write: Write) -> Option<Record> {
-    let mut live =
-        before.live_faces(write.horizon()).filter(|(face, _)| numbers.contains(&face.number)).peekable();
-    live.peek()?;
-    let of_user =
-        |held: &Option<Claim>| held.as_ref().is_some_and(|held| held.0 == left.0 && held.1 <= left.1);
-    let claimed =
-        live.filter(|(_, live)| of_user(&live.user)).map(|(face, _)| face.number).collect::<Vec<_>>();
+    let asked = before.faces.iter().filter(|face| numbers.contains(&face.number));
+    let mut unerased = asked.filter_map(|face| Some((face.number, face.live()?))).peekable();
+    unerased.peek()?;
+    let of_user = |held: &Claim| held.0 == left.0 && held.1 <= left.1;
+    let claimed = unerased.filter(|(_, live)| live.user.as_ref().is_some_and(of_user));
+    let claimed = claimed.map(|(number, _)| number).collect::<Vec<_>>();
     Some(with_users(before, &claimed, None, write))
 }
 

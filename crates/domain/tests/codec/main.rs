@@ -131,6 +131,24 @@ fn a_face_is_live_or_erased() {
     }
 }
 
+#[test]
+fn versions_can_grow_and_numbers_are_given_once() {
+    let mut late = full_record().to_proto();
+    late.version = Version::MAX.get();
+    let mut late_face = full_record().to_proto();
+    late_face.faces[0].version = u64::MAX;
+    for proto in [late, late_face] {
+        assert_eq!(Record::decode(&proto.encode_to_vec()), Err(DecodeError::Field("version")));
+    }
+    let mut twice = full_record().to_proto();
+    twice.faces[1].number = twice.faces[0].number;
+    let mut disordered = full_record().to_proto();
+    disordered.faces.swap(0, 1);
+    for proto in [twice, disordered] {
+        assert_eq!(Record::decode(&proto.encode_to_vec()), Err(DecodeError::Field("number")));
+    }
+}
+
 /// How often each message's bytes are taken for another kind's.
 #[test]
 fn no_message_is_taken_for_another() {

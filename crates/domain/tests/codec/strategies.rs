@@ -80,11 +80,24 @@ pub fn any_face() -> impl Strategy<Value = Face> {
     let live = (any_detected(), prop::option::of(any_time()), user)
         .prop_map(|(detected, expires_at, user)| FaceBody::Live(LiveFace { detected, expires_at, user }));
     let body = prop_oneof![live, any_time().prop_map(|at| FaceBody::Erased { at })];
-    (any_number(), any::<u64>(), any_time(), body).prop_map(|(number, version, enrolled_at, body)| Face {
+    (any_number(), any_version(), any_time(), body).prop_map(|(number, version, enrolled_at, body)| Face {
         number,
-        version: Version::new(version),
+        version,
         enrolled_at,
         body,
+    })
+}
+
+fn any_version() -> impl Strategy<Value = Version> {
+    (0..Version::MAX.get()).prop_map(Version::new)
+}
+
+/// Each number once, in order.
+fn any_faces() -> impl Strategy<Value = Vec<Face>> {
+    prop::collection::vec(any_face(), 0..4).prop_map(|mut faces| {
+        faces.sort_by_key(|face| face.number);
+        faces.dedup_by_key(|face| face.number);
+        faces
     })
 }
 
@@ -116,14 +129,14 @@ pub fn any_record() -> impl Strategy<Value = Record> {
         any::<String>().prop_map(State::Refused),
     ];
     let photos = (prop::option::of(any_photo()), prop::collection::vec(any_photo(), 0..3));
-    let faces = (prop::collection::vec(any_face(), 0..4), any::<u32>());
-    let write = (any::<u64>(), any_nonce(), any_time());
+    let faces = (any_faces(), any::<u32>());
+    let write = (any_version(), any_nonce(), any_time());
     let requests = prop::collection::vec(any_request(), 0..4);
     (any_origin(), state, photos, faces, (requests, write)).prop_map(
         |(origin, state, (photo, photos_to_remove), (faces, next_number), (requests, write))| Record {
             origin,
             state,
-            version: Version::new(write.0),
+            version: write.0,
             photo,
             photos_to_remove,
             faces,

@@ -69,6 +69,8 @@ pub enum Rule {
     PhotosAreSwept,
     /// Taking a claim out writes the record even where it has none.
     UnclaimingWrites,
+    /// Claims are taken out of expired faces too: others may not know yet that they have expired.
+    UnclaimingSparesNoExpired,
     /// Records are read before their faces are reserved, and claimed over what was read.
     RecordsReadBeforeReserving,
     /// A reservation writes the user even where the faces are there already.

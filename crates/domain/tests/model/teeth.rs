@@ -93,6 +93,7 @@ fn every_rule_of_users_is_needed() {
         scenario::run_with_users,
         &[
             (&[Rule::UnclaimingWrites], &[Users]),
+            (&[Rule::UnclaimingSparesNoExpired], &[Users]),
             (&[Rule::RecordsReadBeforeReserving], &[Users]),
             (&[Rule::ReservingWrites], &[Users]),
             (&[Rule::DroppedOverRead], &[Users]),

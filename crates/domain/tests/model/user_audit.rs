@@ -100,9 +100,9 @@ impl World {
         }
         let mut broken = Vec::new();
         for record in self.blobs.records() {
-            for (face, live) in record.live_faces(Horizon::without_rule(self.now)) {
+            for face in &record.faces {
                 let id = record.face_id(face.number);
-                let Some(claim) = &live.user else { continue };
+                let Some(claim) = face.live().and_then(|live| live.user.as_ref()) else { continue };
                 let user = self.blobs.user(key(&claim.0)).map(|(user, _)| user);
                 let names = |user: &User| user.generation == claim.1 && user.faces.contains(&id);
                 if !user.as_ref().is_some_and(names) {

@@ -1,9 +1,10 @@
-//! Clients that enrol and delete faces, and create, fill, empty and delete users.
+//! Clients that enrol and delete faces, set retention rules, and create, fill, empty and delete users.
 
 use std::future::Future;
 
 use vidimus_domain::{FaceId, UserId};
 
+use crate::administration::set_rules;
 use crate::client::{delete, draw_enrolment, enrol, patience, pause, wait_a_little};
 use crate::executor::{Kind, Lost, Process};
 use crate::reply::Reply;
@@ -18,7 +19,7 @@ pub async fn run(process: Process, operations: u64) {
     for _ in 0..operations {
         let pause = process.with(|world| pause(&mut world.random));
         process.sleep(pause).await;
-        let (choice, user) = process.with(|world| (world.random.below(20), draw_user(world)));
+        let (choice, user) = process.with(|world| (world.random.below(22), draw_user(world)));
         match choice {
             0..=3 => {
                 let new = process.with(draw_enrolment);
@@ -28,7 +29,8 @@ pub async fn run(process: Process, operations: u64) {
             6..=8 => create(&process, user).await,
             9..=14 => associate(&process, user).await,
             15..=16 => disassociate(&process, user).await,
-            _ => erase(&process, user).await,
+            17..=19 => erase(&process, user).await,
+            _ => set_rules(&process).await,
         }
     }
 }

@@ -168,6 +168,9 @@ async fn unclaim(
             face.live().is_none_or(|live| live.user.as_ref().is_none_or(|held| held.0 != left.0))
         });
         let record = record.filter(|_| !none_claimed || process.keeps(Rule::UnclaimingWrites));
+        let horizon = process.write().horizon();
+        let lives = before.live_faces(horizon).any(|(face, _)| numbers.contains(&face.number));
+        let record = record.filter(|_| lives || process.keeps(Rule::UnclaimingSparesNoExpired));
         if let Some(record) = &record
             && process.write_record(record, &read, Cause::Disassociation).await? != Written::Yes
         {

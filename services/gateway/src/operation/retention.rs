@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vidimus_domain::event::{Audit, AuditedAction};
+use vidimus_domain::limits::{RETENTION_MAX, RETENTION_MIN};
 use vidimus_domain::retention::RetentionRule;
 use vidimus_proto::api;
 use vidimus_runtime::errors::failure_from_port;
@@ -13,8 +14,8 @@ use crate::constraint::{Member, Rule, optional};
 use crate::error::{ApiError, ErrorType};
 use crate::services::{Context, Services, collection_name};
 
-/// Seconds: one second to a thousand years.
-const KEPT: Rule = Rule::Float { min: 1.0, max: 31_557_600_000.0 };
+/// Seconds: as the domain allows.
+const KEPT: Rule = Rule::Float { min: RETENTION_MIN.as_secs() as f64, max: RETENTION_MAX.as_secs() as f64 };
 
 pub(crate) struct GetRetention;
 pub(crate) struct SetRetention;

@@ -34,10 +34,10 @@ enum Fate {
 /// A decision upon what was read.
 struct Decision {
     fates: Vec<(FaceId, Fate)>,
-    /// Faces that the user names and that are dead.
+    /// Faces that the user names and that are erased.
     dead: Vec<FaceId>,
-    /// Live faces that the user names and that nobody claims for it: of attempts that died, or are under way.
-    unclaimed: Vec<FaceId>,
+    /// Other faces that the user names and that are not its own: of attempts that died or are under way, or expired.
+    idle: Vec<FaceId>,
 }
 
 /// What one attempt read.
@@ -152,7 +152,7 @@ impl Ingestion {
         let reserved = match user.reserved(&claimed, &decision.dead, self.write(request)) {
             Ok(reserved) => reserved,
             Err(full) => {
-                let idle = decision.unclaimed.iter().filter(|face| !claimed.contains(face)).copied();
+                let idle = decision.idle.iter().filter(|face| !claimed.contains(face)).copied();
                 let idle = idle.collect::<Vec<_>>();
                 if idle.is_empty() {
                     return Err(Failure::new(ErrorCode::QuotaExceeded, full.to_string()));
@@ -258,12 +258,14 @@ fn decide(user: &User, seen: &Seen, faces: &[FaceId], (cosine_min, horizon): (f3
     let live = |face: FaceId| -> Option<&LiveFace> { stored(&seen.records, face)?.1.live_at(horizon) };
     let is_own = |live: &LiveFace| live.user.as_ref().is_some_and(|claim| user.is_current(claim));
     let mut like: Vec<&Template> = Vec::new();
-    let (mut dead, mut unclaimed) = (Vec::new(), Vec::new());
+    let (mut dead, mut idle) = (Vec::new(), Vec::new());
     for face in &user.faces {
+        let is_there = stored(&seen.records, *face).is_some_and(|(_, face)| face.live().is_some());
         match live(*face) {
-            None => dead.push(*face),
             Some(live) if is_own(live) => like.push(&live.detected.template),
-            Some(_) => unclaimed.push(*face),
+            // Whether a face has expired others may see otherwise for a while: it is let go as one that is not its own.
+            _ if is_there => idle.push(*face),
+            _ => dead.push(*face),
         }
     }
     let mut fates = Vec::with_capacity(faces.len());
@@ -288,5 +290,5 @@ fn decide(user: &User, seen: &Seen, faces: &[FaceId], (cosine_min, horizon): (f3
         };
         fates.push((*face, fate));
     }
-    Decision { fates, dead, unclaimed }
+    Decision { fates, dead, idle }
 }

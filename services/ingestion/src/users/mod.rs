@@ -257,7 +257,7 @@ impl Ingestion {
             let read = self.records.read(&request.named.part, image).await.map_err(failure_from_port)?;
             let Some(before) = &read.record else { return Ok(()) };
             let Some(record) = disassociate(before, numbers, left, self.write(request)) else {
-                // Nobody claims a face that is dead. Its point may not know yet that it is.
+                // Nobody claims a face that is erased. Its point may not know yet that it is.
                 return self.say_changed(before).await;
             };
             if self.records.write(&record, &read).await.map_err(failure_from_port)? == Written::Yes {

@@ -46,26 +46,29 @@ pub struct World {
     random: Arc<SeededRandom>,
 }
 
-/// Finds faces in the directions, in degrees, that the photo's text lists; only the first has a template.
+/// Finds faces in the directions, in degrees, that the photo's text lists; of one marked by `?` it is hardly sure. Only those
+/// that are asked for have templates.
 struct FakeEmbedding;
 
 #[async_trait]
 impl Embedding for FakeEmbedding {
     async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
-        let photo = request.into_inner().photo;
+        let v1::EmbedRequest { photo, faces_max, .. } = request.into_inner();
         let text = String::from_utf8_lossy(&photo).into_owned();
         let face = |(nth, degrees): (usize, &str)| {
-            let template = direction(degrees.parse().unwrap()).values().to_vec();
+            let template = direction(degrees.trim_end_matches('?').parse().unwrap()).values().to_vec();
+            let has_template = faces_max == 0 || nth < faces_max as usize;
+            let left = 0.1 * nth as f32;
             v1::DetectedFace {
-                bounding_box: Some(v1::BoundingBox { left: 0.1 * nth as f32, ..v1::BoundingBox::default() }),
+                bounding_box: Some(v1::BoundingBox { left, top: 0.0, width: 0.5, height: 0.5 }),
                 landmarks: vec![v1::Point::default(); 5],
-                confidence: 0.9,
-                template: if nth == 0 { template } else { Vec::new() },
+                confidence: if degrees.ends_with('?') { 0.1 } else { 0.99 },
+                template: if has_template { template } else { Vec::new() },
                 ..v1::DetectedFace::default()
             }
         };
         let faces = text.split_whitespace().enumerate().map(face).collect();
-        Ok(Response::new(v1::EmbedResponse { faces, width_px: 100, height_px: 100 }))
+        Ok(Response::new(v1::EmbedResponse { faces, width_px: 1_000, height_px: 1_000 }))
     }
 }
 
