@@ -135,10 +135,11 @@ fn a_ycck_jpeg_is_read() {
     assert!(decoded.width() >= 80 && decoded.height() >= 80);
 }
 
-/// A PNG: what it is called, its depth and colour kind, its chunks before the samples, the samples, the first pixel as it is read.
-type Png<'a> = (&'a str, [u8; 2], &'a [Chunk<'a>], &'a [u8], [u8; 3]);
 /// A chunk's name and content.
 type Chunk<'a> = (&'a [u8; 4], &'a [u8]);
+
+/// A name, depth and colour kind, chunks, a row, and the colour that it has.
+type Case<'a> = (&'a str, [u8; 2], &'a [Chunk<'a>], &'a [u8], [u8; 3]);
 
 /// A PNG of 96 × 80 whose rows are all `row`; `chunks` come between header and data.
 fn png_by_hand(depth_and_kind: [u8; 2], chunks: &[Chunk<'_>], row: &[u8]) -> Vec<u8> {
@@ -176,7 +177,7 @@ fn every_kind_of_png_is_read() {
     let through: &[u8] = &[255, 0];
     let deep: Vec<u8> = [0x12, 0xff, 0x34, 0x80, 0x56, 0x00].repeat(96);
     let second = [200, 100, 50];
-    let cases: [Png<'_>; 8] = [
+    let cases: [Case<'_>; 8] = [
         ("a palette of 8 bits", [8, 3], &[(b"PLTE", palette)], &[1; 96], second),
         ("a palette of 1 bit", [1, 3], &[(b"PLTE", palette)], &[0xff; 12], second),
         ("a transparent colour", [8, 3], &[(b"PLTE", palette), (b"tRNS", through)], &[1; 96], second),
