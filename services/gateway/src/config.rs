@@ -69,8 +69,8 @@ impl Default for TenantLimits {
     }
 }
 
-/// Largest body: a photo of the largest size in base64, and room for the rest of the request.
-pub const BODY_BYTES_MAX: usize = PHOTO_BYTES_MAX.div_ceil(3) * 4 + 512 * 1024;
+/// Largest body: two photos of the largest size in base64 (CompareFaces), and room for the rest of the request.
+pub const BODY_BYTES_MAX: usize = 2 * PHOTO_BYTES_MAX.div_ceil(3) * 4 + 512 * 1024;
 /// Bytes of a refused body that are read and thrown away, so that the client reads the refusal and not a broken pipe.
 pub const DRAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest head of a request.
