@@ -52,6 +52,9 @@ struct Arguments {
     max_faces: u32,
     #[arg(long)]
     threshold: Option<f32>,
+    /// Search with this photo instead of stored faces (gRPC only).
+    #[arg(long)]
+    photo: Option<PathBuf>,
     /// The service's process, whose CPU time and memory are looked at.
     #[arg(long)]
     pid: Option<u32>,
@@ -93,7 +96,16 @@ async fn connections(
         collection: text("collection")?,
         faces_max: arguments.max_faces,
         threshold: arguments.threshold,
+        photo: arguments
+            .photo
+            .as_ref()
+            .map(std::fs::read)
+            .transpose()
+            .context("read the photo")?
+            .map(Into::into),
     };
+    let by_photo_as_json = target.photo.is_some() && arguments.protocol == Protocol::Json;
+    anyhow::ensure!(!by_photo_as_json, "--photo needs --protocol grpc");
     let mut connections: Vec<Box<dyn Searcher>> = Vec::with_capacity(count);
     for _ in 0..count {
         connections.push(match arguments.protocol {

@@ -1,4 +1,4 @@
-//! A client that measures: searches by stored faces, as many at a time or a second as told.
+//! A client that measures: searches by stored faces or by a photo, as many at a time or a second as told.
 //!
 //! In a *closed loop* each connection asks again when it has its answer: at one connection that is the latency of an idle
 //! service, at many its capacity. In an *open loop* requests fall due at a fixed rate whatever comes of the earlier ones, and a
@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::body::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 pub use process::Process;
@@ -23,7 +24,7 @@ pub use report::{Outcome, Report};
 /// One connection to a service, over which one request goes at a time.
 #[async_trait]
 pub trait Searcher: Send {
-    /// Searches by a stored face; how many candidates there were.
+    /// Searches by a stored face, or by the photo of the target where it has one; how many candidates there were.
     ///
     /// # Errors
     /// Where there was no answer, or it was an error.
@@ -47,6 +48,8 @@ pub struct Target {
     pub faces_max: u32,
     /// Similarity of the worst candidate, 0 to 100; none: the service's default.
     pub threshold: Option<f32>,
+    /// The photo to search with instead of stored faces; over gRPC only.
+    pub photo: Option<Bytes>,
 }
 
 /// How much to ask, and how fast.
