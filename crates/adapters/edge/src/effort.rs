@@ -23,7 +23,7 @@ impl SearchEffort {
     /// neighbours and are the hard case, and candidate recall of at least 0.999 at every calibrated threshold.
     /// Measured with the larger [`GraphShape`](crate::GraphShape), recall@10 and candidate recall at cosine 0.363 of
     /// strangers: 20,000 faces: `ef` 384 1.000 and 0.9999; 60,000: `ef` 256 0.998 and 0.988, `ef` 512 1.000 and 0.9993;
-    /// 200,000: `ef` 768 0.9999 and 0.996 (at the default threshold, 0.424, 0.9986: so it takes 1,024); a million: recall@10 at
+    /// 200,000: `ef` 768 0.9999 and 0.996 (at the default threshold, 0.424, 0.9986), `ef` 1,024 1.000 and 0.9991; a million: recall@10 at
     /// `ef` 256 0.982, at `ef` 512 0.997. Between these it is interpolated, to the safe side.
     #[must_use]
     pub const fn for_part(faces: u64) -> Self {
