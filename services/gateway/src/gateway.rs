@@ -79,7 +79,7 @@ impl Gateway {
 
     /// Answers every path: `POST /` is AWS-JSON, a gRPC service's path its method, all else an error in the API's own form.
     pub fn router(&self) -> Router {
-        grpc::routes(&self.inner).fallback(answer).with_state(self.clone())
+        grpc::routes().fallback(answer).with_state(self.clone())
     }
 
     /// What it is made of.

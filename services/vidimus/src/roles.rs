@@ -7,7 +7,7 @@
 //! | ingestion | embedding, indexing | blobs, log |
 //! | query | embedding | blobs, log, index |
 //! | ledger | | blobs, log, index |
-//! | gateway | ingestion, query | blobs (the catalog), photos |
+//! | gateway | ingestion, query | blobs (the catalog), log (audit), photos |
 //!
 //! What one role calls of another is the service trait that the `.proto` files generate: here the role itself, across
 //! processes a client behind the same trait.

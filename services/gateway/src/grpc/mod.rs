@@ -46,7 +46,7 @@ pub(crate) struct Call {
 }
 
 /// The gRPC services' routes.
-pub(crate) fn routes(inner: &Arc<Inner>) -> Router<Gateway> {
+pub(crate) fn routes() -> Router<Gateway> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(async move { health_reporter.set_serving::<FacesServer<Door>>().await });
     let reflection = || {
@@ -63,7 +63,6 @@ pub(crate) fn routes(inner: &Arc<Inner>) -> Router<Gateway> {
     if let Ok(service) = reflection().build_v1alpha() {
         router = router.route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", service);
     }
-    let _ = inner;
     router
 }
 
