@@ -1,0 +1,1 @@
+//! `FaceIndex on Qdrant`.

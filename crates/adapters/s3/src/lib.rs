@@ -1,0 +1,1 @@
+//! `BlobStore and PhotoSource on S3 and what speaks its protocol`.
