@@ -12,4 +12,5 @@ pub mod records;
 pub mod requests;
 pub mod shutdown;
 pub mod telemetry;
+pub mod turns;
 pub mod users;

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use tonic::Request;
 use vidimus_domain::catalog::Collection;
-use vidimus_domain::codec::{detected_from_proto, detected_to_proto};
+use vidimus_domain::codec::detected_to_proto;
 use vidimus_domain::event::{Audit, AuditedAction, Probe};
-use vidimus_domain::face::DetectedFace;
 use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
 use vidimus_domain::point::PointBody;
+use vidimus_domain::quality::QualityFilter;
 use vidimus_domain::score::{Calibration, FMR_MIN, expected_strangers, false_match_rate_of_fpir};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
 use vidimus_ports::{Candidate, Hits, IndexSearch, Listing};
 use vidimus_proto::internal::v1;
-use vidimus_runtime::errors::{failure_from_port, failure_from_status};
+use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::requests::{NamedCollection, face_view};
 
 use crate::Query;
+use crate::probe::no_face;
 
 /// A search of a collection that is known.
 struct Search {
@@ -74,7 +74,10 @@ impl Query {
     ) -> Result<v1::SearchResponse, Failure> {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let digest = *blake3::hash(&request.photo).as_bytes();
-        let face = self.largest_face(&collection, &request).await?;
+        let filter = QualityFilter::from(request.quality_filter());
+        let tenant = collection.tenant.to_string();
+        let (face, _) = self.largest_and_others(tenant, request.photo, filter).await?;
+        let face = face.ok_or_else(no_face)?;
         let search = Search {
             named,
             collection,
@@ -87,25 +90,6 @@ impl Query {
         };
         let answer = self.search(search).await?;
         Ok(v1::SearchResponse { searched: Some(detected_to_proto(&face, false)), ..answer })
-    }
-
-    async fn largest_face(
-        &self,
-        collection: &Collection,
-        request: &v1::SearchFacesByImageRequest,
-    ) -> Result<DetectedFace, Failure> {
-        let embed = v1::EmbedRequest {
-            photo: request.photo.clone(),
-            placement: collection.placement.to_string(),
-            faces_max: 1,
-        };
-        let embedded = self.deps.embedding.embed(Request::new(embed)).await;
-        let faces = embedded.map_err(|status| failure_from_status(&status))?.into_inner().faces;
-        let largest = faces.into_iter().next().ok_or_else(no_face)?;
-        detected_from_proto(largest).map_err(|error| {
-            tracing::error!(%error, "embedding answered something that is no face");
-            Failure::new(ErrorCode::Internal, "internal error")
-        })
     }
 
     async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
@@ -195,11 +179,6 @@ impl Query {
         self.audit.append(&audit).await.map_err(failure_from_port)?;
         Ok(())
     }
-}
-
-pub(crate) fn no_face() -> Failure {
-    let message = "There are no faces in the image. Should be at least 1.";
-    Failure::new(ErrorCode::InvalidParameter, message)
 }
 
 /// Zero is the default.

@@ -88,7 +88,12 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
     let Adapters { blobs, log, index, photos, encoder, clock, random } = adapters.clone();
     let RoleParams { config, catalog, ledger, face_models, token_key, shutdown } = params;
     let invariants = Invariants::new(registry);
-    let embedding: Arc<dyn Embedding> = Arc::new(EmbeddingRole::new(EmbeddingDeps { encoder }, registry));
+    let deps = EmbeddingDeps {
+        encoder,
+        photos_at_once: config.encoder.workers.get(),
+        photos_waiting_max: config.encoder.queue_photos_max.get(),
+    };
+    let embedding: Arc<dyn Embedding> = Arc::new(EmbeddingRole::new(deps, registry));
 
     let deps = IndexingDeps {
         blobs: Arc::clone(&blobs),
