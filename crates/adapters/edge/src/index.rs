@@ -10,7 +10,7 @@ use tokio::sync::{RwLock, Semaphore};
 use tokio::task::spawn_blocking;
 use vidimus_domain::point::{Gallery, Point};
 use vidimus_domain::{FaceId, Placement, TenantId, UnixMillis};
-use vidimus_ports::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortResult, RemoveIf};
+use vidimus_ports::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortResult, RemoveIf, StoredSearch};
 use vidimus_runtime::turns::Turns;
 
 use crate::config::EdgeConfig;
@@ -205,6 +205,11 @@ impl FaceIndex for EdgeIndex {
 
     async fn search(&self, search: IndexSearch) -> PortResult<Hits> {
         self.search_by(search, None).await
+    }
+
+    async fn search_stored(&self, search: StoredSearch) -> PortResult<Option<Hits>> {
+        let gallery = search.gallery.clone();
+        self.read(&gallery, "search index", move |shard| shard.search_stored(search)).await
     }
 
     async fn scroll(
