@@ -124,4 +124,13 @@ impl FaceIndex for FlushedOnly {
         flushed.append(volatile);
         Ok(flushed_before)
     }
+
+    /// A power loss stands for that of the whole process: it begins at its commit by itself.
+    fn losses(&self) -> u64 {
+        self.serving().losses()
+    }
+
+    fn made_good(&self, losses: u64) {
+        self.serving().made_good(losses);
+    }
 }
