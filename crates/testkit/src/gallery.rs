@@ -71,9 +71,16 @@ pub async fn fill(config: &Config, wanted: &Wanted) -> anyhow::Result<Value> {
         "collection": collection.name.to_string(),
         "faces": ids.len(),
         "part": collection.part().to_string(),
-        "index": config.places()?.index.join(format!("{}.index", collection.placement)),
+        "index": index_folder(config)?.join(format!("{}.index", collection.placement)),
         "face_ids": spread(&ids),
     }))
+}
+
+fn index_folder(config: &Config) -> anyhow::Result<PathBuf> {
+    match config.index_place()? {
+        IndexPlace::Edge(folder) => Ok(folder),
+        IndexPlace::Qdrant(_) => anyhow::bail!("galleries are made for an index in a directory"),
+    }
 }
 
 async fn found_tenant(

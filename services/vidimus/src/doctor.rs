@@ -1,5 +1,6 @@
 //! `vidimus doctor`: says what is wrong with a configuration, a directory or a model, and what mends it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions, OpenErro
 use vidimus_onnx::{OnnxEncoder, OnnxRuntime};
 use vidimus_ports::random::SystemRandom;
 
-use crate::adapters::{edge_config, load_model, runtime_path};
-use crate::config::Config;
+use crate::adapters::{edge_config, load_model, open_index, runtime_path};
+use crate::config::{BlobsPlace, Config, IndexPlace, LogPlace};
 use crate::output;
 
 /// Flags of `doctor`.
@@ -63,7 +64,7 @@ fn model(config: &Config) -> anyhow::Result<String> {
 }
 
 fn blobs(config: &Config) -> anyhow::Result<String> {
-    let place = config.places()?.blobs;
+    let BlobsPlace::Files(place) = config.blobs_place()?;
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
@@ -72,7 +73,7 @@ fn blobs(config: &Config) -> anyhow::Result<String> {
 }
 
 fn log(config: &Config) -> anyhow::Result<String> {
-    let place = config.places()?.log;
+    let LogPlace::Files(place) = config.log_place()?;
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
@@ -81,16 +82,26 @@ fn log(config: &Config) -> anyhow::Result<String> {
 }
 
 async fn index(config: &Config) -> anyhow::Result<String> {
-    let places = config.places()?;
-    if !places.index.exists() {
-        return Ok(format!("{} will be made", places.index.display()));
+    match config.index_place()? {
+        IndexPlace::Edge(place) => edge_index(config, place).await,
+        IndexPlace::Qdrant(address) => {
+            open_index(config).await?;
+            Ok(format!("{address} answers, and its collections are set up as they must be"))
+        }
+    }
+}
+
+async fn edge_index(config: &Config, place: PathBuf) -> anyhow::Result<String> {
+    if !place.exists() {
+        return Ok(format!("{} will be made", place.display()));
     }
     // The index has no lock of its own: the blobs' lock guards it.
-    let _lock = Directory::open(&places.blobs)?;
-    let index = EdgeIndex::open(edge_config(config, places.index.clone())).await?;
+    let BlobsPlace::Files(blobs) = config.blobs_place()?;
+    let _lock = Directory::open(blobs)?;
+    let index = EdgeIndex::open(edge_config(config, place.clone())).await?;
     let statistics = index.statistics().await?;
     let points: u64 = statistics.iter().map(|placement| placement.points).sum();
-    Ok(format!("{} opens, {points} points in {} placements", places.index.display(), statistics.len()))
+    Ok(format!("{} opens, {points} points in {} placements", place.display(), statistics.len()))
 }
 
 fn print(findings: &[Finding], as_json: bool) -> anyhow::Result<()> {

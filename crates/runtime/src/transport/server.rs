@@ -71,9 +71,8 @@ impl RoleServer {
         Self { config, services, health, refused }
     }
 
-    /// With a role's service.
-    #[must_use]
-    pub fn with<S>(mut self, service: S) -> Self
+    /// Answers the calls of a role's service too.
+    pub fn add<S>(&mut self, service: S)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
             + NamedService
@@ -84,7 +83,6 @@ impl RoleServer {
         S::Future: Send + 'static,
     {
         self.services.insert(S::NAME, BoxCloneSyncService::new(service));
-        self
     }
 
     /// Where health is said. Every service is well at first.

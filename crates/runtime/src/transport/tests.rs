@@ -77,7 +77,8 @@ impl Process {
         let ending = CancellationToken::new();
         let service = EmbeddingServer::new(Service(Arc::clone(&fake)));
         let service = service.max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let server = RoleServer::new(config, &mut Registry::default()).with(service);
+        let mut server = RoleServer::new(config, &mut Registry::default());
+        server.add(service);
         server.health().await.set(SEARCHABLE, true).await;
         let serving = server.serve(listener, ending.clone());
         let served = tokio::spawn(async move { serving.await.unwrap() });
