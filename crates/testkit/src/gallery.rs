@@ -4,12 +4,13 @@
 //! without a photo, as a bulk import of ready templates would; the service finds at its next start that the index lacks
 //! them, and projects them before it answers searches.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::{Value, json};
 use vidimus::adapters::open_blobs;
-use vidimus::config::Config;
+use vidimus::config::{Config, IndexPlace};
 use vidimus_domain::catalog::{AccessKey, Collection};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
