@@ -15,9 +15,13 @@ pub fn schema(request: &api::CreateFieldIndexCollection) -> Answer<engine::Paylo
     let params = match (request.field_type.map(api::FieldType::try_from), params) {
         (None | Some(Err(_)), _) => return Err(wrong("field_type is missing or unknown")),
         (Some(Ok(api::FieldType::Keyword)), None) => keyword(api::KeywordIndexParams::default())?,
-        (Some(Ok(api::FieldType::Keyword)), Some(IndexParams::KeywordIndexParams(params))) => keyword(params)?,
+        (Some(Ok(api::FieldType::Keyword)), Some(IndexParams::KeywordIndexParams(params))) => {
+            keyword(params)?
+        }
         (Some(Ok(api::FieldType::Integer)), None) => integer(api::IntegerIndexParams::default())?,
-        (Some(Ok(api::FieldType::Integer)), Some(IndexParams::IntegerIndexParams(params))) => integer(params)?,
+        (Some(Ok(api::FieldType::Integer)), Some(IndexParams::IntegerIndexParams(params))) => {
+            integer(params)?
+        }
         (Some(Ok(api::FieldType::Keyword | api::FieldType::Integer)), Some(_)) => {
             return Err(wrong("field_type and field_index_params are of different types"));
         }

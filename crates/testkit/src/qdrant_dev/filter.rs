@@ -118,7 +118,10 @@ mod tests {
     fn what_is_understood_is_taken_as_it_is() {
         let given = api::Filter {
             must: vec![api::Condition::matches("part", "a".to_owned())],
-            should: vec![api::Condition::range("version", api::Range { lt: Some(3.0), ..Default::default() })],
+            should: vec![api::Condition::range(
+                "version",
+                api::Range { lt: Some(3.0), ..Default::default() },
+            )],
             must_not: vec![api::Condition::has_id(["00000000-0000-0000-0000-000000000001"])],
             min_should: None,
         };
@@ -135,7 +138,9 @@ mod tests {
 
     #[test]
     fn what_is_not_is_refused() {
-        let of = |condition: api::Condition| filter(api::Filter::must([condition])).map_err(|status| status.code());
+        let of = |condition: api::Condition| {
+            filter(api::Filter::must([condition])).map_err(|status| status.code())
+        };
         for (condition, code) in [
             (api::Condition { condition_one_of: None }, Code::InvalidArgument),
             (api::Condition::has_id(["no uuid"]), Code::InvalidArgument),

@@ -29,10 +29,10 @@ use qdrant_client::qdrant::collections_server::CollectionsServer;
 use qdrant_client::qdrant::points_server::PointsServer;
 use qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codegen::InterceptedService;
 use tonic::service::Interceptor;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use vidimus_runtime::shutdown::Shutdown;
 
@@ -92,12 +92,13 @@ pub async fn serve(options: QdrantDevOptions, shutdown: Shutdown) -> Result<()> 
     let points = PointsServer::new(PointsService { store: store.clone() });
     let collections = CollectionsServer::new(CollectionsService { store: store.clone() });
     let until = shutdown.clone();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = Server::builder()
         .concurrency_limit_per_connection(CALLS_MAX)
         .add_service(InterceptedService::new(points.max_decoding_message_size(usize::MAX), key.clone()))
         .add_service(InterceptedService::new(collections.max_decoding_message_size(usize::MAX), key.clone()))
         .add_service(InterceptedService::new(QdrantServer::new(Health), key))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { until.begun().await });
+        .serve_with_incoming_shutdown(incoming, async move { until.begun().await });
     let serving = tokio::spawn(serving);
     tracing::info!(%address, "qdrant-dev listens");
     if let Some(path) = &options.ready_file {

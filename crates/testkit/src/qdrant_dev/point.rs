@@ -100,7 +100,9 @@ pub fn with_payload(
     Ok(match selector.and_then(|selector| selector.selector_options) {
         None => engine::WithPayloadInterface::Bool(by_default),
         Some(PayloadOptions::Enable(enable)) => engine::WithPayloadInterface::Bool(enable),
-        Some(PayloadOptions::Include(include)) => engine::WithPayloadInterface::Fields(paths(include.fields)?),
+        Some(PayloadOptions::Include(include)) => {
+            engine::WithPayloadInterface::Fields(paths(include.fields)?)
+        }
         Some(PayloadOptions::Exclude(_)) => return Err(unsupported("leaving fields out")),
     })
 }

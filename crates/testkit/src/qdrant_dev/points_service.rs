@@ -196,7 +196,12 @@ impl Points for PointsService {
         let (records, next) = self.store.run(move || collection.scroll(request)).await?;
         let result = records.into_iter().map(retrieved).collect::<Answer<Vec<_>>>()?;
         let time = began.elapsed().as_secs_f64();
-        Ok(Response::new(api::ScrollResponse { next_page_offset: next_page(next), result, time, usage: None }))
+        Ok(Response::new(api::ScrollResponse {
+            next_page_offset: next_page(next),
+            result,
+            time,
+            usage: None,
+        }))
     }
 
     async fn count(&self, request: Request<api::CountPoints>) -> Answer<Response<api::CountResponse>> {

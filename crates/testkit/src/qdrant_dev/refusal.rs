@@ -60,5 +60,9 @@ pub fn require_understood<T: PartialEq>(message: &T, understood: &T, what: &str)
 
 /// A limit or a number of seconds: where there is one it is not nothing.
 pub fn require_positive(value: Option<u64>, what: &str) -> Answer<()> {
-    if value == Some(0) { Err(wrong(format!("{what}: value 0 invalid, must be 1 or larger"))) } else { Ok(()) }
+    if value == Some(0) {
+        Err(wrong(format!("{what}: value 0 invalid, must be 1 or larger")))
+    } else {
+        Ok(())
+    }
 }

@@ -37,10 +37,13 @@ pub fn of_query(query: api::QueryPoints) -> Answer<Search> {
     require_positive(query.limit, "limit")?;
     require_positive(query.timeout, "timeout")?;
     let probe = match query.query.and_then(|query| query.variant) {
-        Some(Variant::Nearest(api::VectorInput { variant: Some(vector_input::Variant::Dense(dense)) })) => dense.data,
+        Some(Variant::Nearest(api::VectorInput { variant: Some(vector_input::Variant::Dense(dense)) })) => {
+            dense.data
+        }
         _ => return Err(unsupported("queries for anything but neighbours of a dense vector")),
     };
-    let mut request = request(probe.clone(), query.using.clone().unwrap_or_default(), query.limit.unwrap_or(LIMIT));
+    let mut request =
+        request(probe.clone(), query.using.clone().unwrap_or_default(), query.limit.unwrap_or(LIMIT));
     request.filter = query.filter.map(filter).transpose()?;
     request.params = query.params.map(params).transpose()?;
     request.score_threshold = query.score_threshold;

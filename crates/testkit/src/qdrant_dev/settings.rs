@@ -73,8 +73,11 @@ fn vectors(asked: Option<&api::VectorsConfig>) -> Answer<HashMap<String, engine:
     };
     let mut vectors = HashMap::new();
     for (name, params) in map {
-        let understood =
-            api::VectorParams { size: params.size, distance: params.distance, ..api::VectorParams::default() };
+        let understood = api::VectorParams {
+            size: params.size,
+            distance: params.distance,
+            ..api::VectorParams::default()
+        };
         require_understood(params, &understood, "a vector")?;
         vectors.insert(name.clone(), vector(params.size, params.distance())?);
     }
@@ -254,7 +257,8 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_told() {
         let mut asked = asked(params());
-        asked.hnsw_config = Some(api::HnswConfigDiff { m: Some(0), payload_m: Some(8), ..Default::default() });
+        asked.hnsw_config =
+            Some(api::HnswConfigDiff { m: Some(0), payload_m: Some(8), ..Default::default() });
         asked.replication_factor = Some(3);
         let told = told(&asked, &engine_config(&asked).unwrap());
         let hnsw = told.hnsw_config.unwrap();

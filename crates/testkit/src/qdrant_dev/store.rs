@@ -83,7 +83,9 @@ impl Store {
         }
         let folder = self.folder.join(folder_name(&name));
         let made = self
-            .run(move || Collection::create(&folder, &asked, config).map_err(|error| internal(error.to_string())))
+            .run(move || {
+                Collection::create(&folder, &asked, config).map_err(|error| internal(error.to_string()))
+            })
             .await?;
         self.collections.write().await.insert(name, Arc::new(made));
         Ok(())
@@ -113,7 +115,10 @@ impl Store {
     ///
     /// # Errors
     /// Those of what runs.
-    pub async fn run<T: Send + 'static>(&self, run: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
         let permit = Arc::clone(&self.calls).acquire_owned().await;
         let blocking = move || {
             let _permit = permit;
@@ -149,7 +154,11 @@ impl Store {
             let outcome = spawn_blocking(move || work(&collection)).await;
             let outcome = outcome.unwrap_or_else(|error| Err(internal(error.to_string())));
             if let Err(status) = outcome {
-                tracing::error!(collection = name, status = status.message(), "work in the background failed");
+                tracing::error!(
+                    collection = name,
+                    status = status.message(),
+                    "work in the background failed"
+                );
             }
         }
     }
@@ -166,7 +175,8 @@ fn open_all(folder: &Path) -> Result<BTreeMap<String, Arc<Collection>>> {
         let path = entry?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("collection") => {
-                let collection = Collection::open(&path).with_context(|| format!("open {}", path.display()))?;
+                let collection =
+                    Collection::open(&path).with_context(|| format!("open {}", path.display()))?;
                 collections.insert(collection.name().to_owned(), Arc::new(collection));
             }
             // What was being made or dropped when the process died.

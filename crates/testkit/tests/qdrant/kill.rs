@@ -147,7 +147,11 @@ async fn find(index: &QdrantIndex, fixture: &Fixture, faces: &Faces) -> Result<(
     for point in faces.values().flatten().step_by(97) {
         let Some(probe) = template(point) else { continue };
         let found = index.search(fixture.search(probe, 0.9)).await?;
-        ensure!(found.candidates.first().is_some_and(|best| best.face == point.face), "{} is not found", point.face);
+        ensure!(
+            found.candidates.first().is_some_and(|best| best.face == point.face),
+            "{} is not found",
+            point.face
+        );
     }
     Ok(())
 }

@@ -40,7 +40,10 @@ async fn the_graph_finds_what_an_exact_scan_finds() -> Result<()> {
     let began = Instant::now();
     let usual = recall(&index, &fixture, (&probes, &truth), None).await?;
     let each = began.elapsed() / u32::try_from(PROBES)?;
-    writeln!(stdout(), "recall@10 {usual:.4} with the usual effort, {starved:.4} with none, {each:?} a search")?;
+    writeln!(
+        stdout(),
+        "recall@10 {usual:.4} with the usual effort, {starved:.4} with none, {each:?} a search"
+    )?;
     ensure!(usual >= 0.99, "{usual}");
     target.end().await
 }

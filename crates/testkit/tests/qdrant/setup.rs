@@ -17,7 +17,8 @@ const FIELDS: [&str; 6] = ["dead_part", "enrolled_at", "expires_at", "part", "us
 async fn make(target: &Target, placement: &str, distance: Distance) -> Result<()> {
     let mut vectors = VectorsConfigBuilder::default();
     vectors.add_named_vector_params("face", VectorParamsBuilder::new(128, distance));
-    let hnsw = qdrant_client::qdrant::HnswConfigDiff { m: Some(0), payload_m: Some(16), ..Default::default() };
+    let hnsw =
+        qdrant_client::qdrant::HnswConfigDiff { m: Some(0), payload_m: Some(16), ..Default::default() };
     let builder = CreateCollectionBuilder::new(format!("{}{placement}", target.prefix))
         .vectors_config(vectors)
         .hnsw_config(hnsw);
@@ -33,7 +34,11 @@ async fn what_is_set_up_otherwise_is_refused_in_one_sentence() -> Result<()> {
     let refusal = index.check().await.err().context("it was taken")?;
     ensure!(refusal.to_string().contains("its distance is Cosine and not Dot"), "{refusal}");
     let written = index.write(&fixture.gallery, &fixture.points(1)).await;
-    assert_eq!(written.map_err(|error| error.kind()), Err(PortErrorKind::Unavailable), "it is left for later");
+    assert_eq!(
+        written.map_err(|error| error.kind()),
+        Err(PortErrorKind::Unavailable),
+        "it is left for later"
+    );
     target.end().await
 }
 
@@ -85,7 +90,8 @@ async fn without_its_key_nothing_is_answered() -> Result<()> {
     index.write(&fixture.gallery, &points).await?;
     let keyless = QdrantConfig { api_key_file: None, ..target.config() };
     let stranger = open(&target.address()?, keyless).await?;
-    let refusal = stranger.count(&fixture.gallery, Listing::Everything).await.err().context("it was let in")?;
+    let refusal =
+        stranger.count(&fixture.gallery, Listing::Everything).await.err().context("it was let in")?;
     assert_eq!(refusal.kind(), PortErrorKind::Unavailable, "{refusal}");
     ensure!(refusal.to_string().contains("API key"), "{refusal}");
     Ok(())

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use qdrant_client::qdrant::{
     Condition, CountPointsBuilder, CreateCollectionBuilder, Distance, FacetCountsBuilder, Filter,
-    GetPointsBuilder, NamedVectors, PointStruct, QueryPointsBuilder, ScrollPointsBuilder, UpsertPointsBuilder,
-    VectorParamsBuilder, VectorsConfigBuilder, Vector,
+    GetPointsBuilder, NamedVectors, PointStruct, QueryPointsBuilder, ScrollPointsBuilder,
+    UpsertPointsBuilder, Vector, VectorParamsBuilder, VectorsConfigBuilder,
 };
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use tempfile::TempDir;
@@ -121,7 +121,8 @@ async fn one_folder_is_one_process_s_and_it_ends_in_order() -> Result<()> {
     std::os::unix::fs::symlink(server.data(), elsewhere.path().join("data"))?;
     let mut second = spawn(elsewhere.path(), ([127, 0, 0, 1], 0).into(), None)?;
     ensure!(!second.wait()?.success(), "two processes work in one folder");
-    let client = Qdrant::from_url(&format!("http://{}", server.address)).skip_compatibility_check().build()?;
+    let client =
+        Qdrant::from_url(&format!("http://{}", server.address)).skip_compatibility_check().build()?;
     client.create_collection(create("c")).await?;
     upsert(&client, "c", point("face", 4)).await?;
     ensure!(server.terminate().await?.success(), "it did not end in order");
