@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo test check setup toolchain venv assets javascript build models test-rust test-e2e fuzz bench fmt clippy deny requirements clean
+.PHONY: help demo test check setup toolchain venv assets javascript build models test-rust test-e2e test-qdrant fuzz bench fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -62,6 +62,10 @@ test-rust: ## Runs the Rust tests (unit, conformance, crate arrows, dependency p
 
 test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started service.
 	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
+
+# QDRANT_URL=http://host:6334 names a real server, QDRANT_API_KEY its key. Collections are made there and dropped again.
+test-qdrant: toolchain ## Runs the tests of the Qdrant adapter, against the server at QDRANT_URL or against qdrant-dev.
+	$(STAGE) "Qdrant tests" cargo test --locked -p vidimus-qdrant -p vidimus-testkit --lib --bin qdrant-dev --test qdrant
 
 fuzz: toolchain ## Runs each fuzz target for FUZZ_SECONDS (60) and says how many inputs it has seen.
 	$(STAGE) "fuzz" scripts/fuzz.sh

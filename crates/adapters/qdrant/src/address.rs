@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "a:1", "http://a:1", "qdrant://", "qdrant://a,,b", "qdrant://u@a", "qdrant://a,a:6334"] {
+        for text in
+            ["", "a:1", "http://a:1", "qdrant://", "qdrant://a,,b", "qdrant://u@a", "qdrant://a,a:6334"]
+        {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

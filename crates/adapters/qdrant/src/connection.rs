@@ -233,8 +233,9 @@ impl Host {
         }
         let connections = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&connections);
-        let channel = endpoint
-            .connect_with_connector_lazy(tower::service_fn(move |uri: Uri| connect(uri, Arc::clone(&counted))));
+        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |uri: Uri| {
+            connect(uri, Arc::clone(&counted))
+        }));
         Ok(Self {
             name: name.to_owned(),
             channel,

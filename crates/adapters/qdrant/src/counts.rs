@@ -66,7 +66,9 @@ impl Counts {
         let entry = kept.entry(counted.clone()).or_default();
         match &entry.last {
             None => Known::Nothing(entry.writes),
-            Some(last) if last.at.elapsed() < FRESH && last.is_unwritten(entry.writes) => Known::Fresh(last.faces),
+            Some(last) if last.at.elapsed() < FRESH && last.is_unwritten(entry.writes) => {
+                Known::Fresh(last.faces)
+            }
             Some(last) => Known::Stale(last.faces, entry.writes),
         }
     }
@@ -109,8 +111,10 @@ mod tests {
     use super::*;
 
     fn counted(byte: u8) -> Counted {
-        let part =
-            Part { tenant: TenantId::from_random([1; 16]), collection: CollectionUid::from_random([byte; 16]) };
+        let part = Part {
+            tenant: TenantId::from_random([1; 16]),
+            collection: CollectionUid::from_random([byte; 16]),
+        };
         Counted { gallery: Gallery { part, placement: "p".parse().unwrap() }, with_user_only: false }
     }
 

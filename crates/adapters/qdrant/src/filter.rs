@@ -115,7 +115,8 @@ mod tests {
     fn is_of_part(filter: &Filter, part: &Part) -> bool {
         let own = [field::PART, field::DEAD_PART, field::USER_PART].map(|name| of(name, part));
         let always = filter.must.iter().any(|condition| own.contains(condition));
-        let at_least = !filter.should.is_empty() && filter.should.iter().all(|condition| own.contains(condition));
+        let at_least =
+            !filter.should.is_empty() && filter.should.iter().all(|condition| own.contains(condition));
         always || at_least
     }
 

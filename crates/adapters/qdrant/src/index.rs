@@ -14,7 +14,7 @@ pub use crate::connection::QdrantDeps;
 use crate::counts::Counts;
 use crate::durability::Durability;
 use crate::effort::SearchEffort;
-use crate::error::{QdrantError, QdrantResult};
+use crate::error::QdrantResult;
 use crate::layout::Layout;
 use crate::reads::Page;
 
@@ -86,7 +86,7 @@ impl QdrantIndex {
     }
 
     /// A change, after which faces are counted anew, whatever became of it.
-    fn changed(&self, gallery: &Gallery, outcome: QdrantResult<()>) -> Result<(), QdrantError> {
+    fn changed(&self, gallery: &Gallery, outcome: QdrantResult<()>) -> QdrantResult<()> {
         self.counts.written(gallery);
         outcome
     }

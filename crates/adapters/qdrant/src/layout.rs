@@ -21,8 +21,8 @@ use crate::request::{collections, points, require_completed, seconds, strong};
 mod check;
 mod field_index;
 
-use check::{Expected, Found, check};
 pub use check::VECTOR;
+use check::{Expected, Found, check};
 
 /// Making a collection is given up after so many looks: another process makes and drops it meanwhile.
 const LOOKS_MAX: u32 = 5;
@@ -109,7 +109,7 @@ impl Layout {
         let wait = self.config.try_timeout;
         let listed = self
             .connections
-            .call(wait, ListCollectionsRequest {}, |service, request| async {
+            .call(wait, ListCollectionsRequest {}, |service, request| async move {
                 collections(service).list(request).await
             })
             .await?;
@@ -142,7 +142,7 @@ impl Layout {
         let wait = self.config.try_timeout;
         let answer = self
             .connections
-            .call(wait, message, |service, request| async { collections(service).get(request).await })
+            .call(wait, message, |service, request| async move { collections(service).get(request).await })
             .await;
         let info: CollectionInfo = match answer {
             Ok(answer) => answer.result.ok_or(QdrantError::Incomplete("a collection's state"))?,
@@ -183,11 +183,17 @@ impl Layout {
         };
         let made = self
             .connections
-            .call(wait, message, |service, request| async { collections(service).create(request).await })
+            .call(wait, message, |service, request| async move { collections(service).create(request).await })
             .await;
         match made {
             Ok(_) => Ok(()),
             Err(QdrantError::Server { code: Code::AlreadyExists, .. }) => Ok(()),
+            // Older servers have no code for it.
+            Err(QdrantError::Server { code: Code::InvalidArgument, message, .. })
+                if message.contains("already exists") =>
+            {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -205,7 +211,7 @@ impl Layout {
         };
         let made = self
             .connections
-            .call(wait, message, |service, request| async {
+            .call(wait, message, |service, request| async move {
                 points(service).create_field_index(request).await
             })
             .await?;
@@ -227,7 +233,7 @@ impl Layout {
         };
         let made = self
             .connections
-            .call(wait, message, |service, request| async {
+            .call(wait, message, |service, request| async move {
                 points(service).create_vector_name(request).await
             })
             .await;

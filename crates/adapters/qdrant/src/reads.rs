@@ -38,7 +38,7 @@ impl QdrantIndex {
             };
             let answer = self
                 .connections
-                .call(wait, message, |service, request| async { points(service).get(request).await })
+                .call(wait, message, |service, request| async move { points(service).get(request).await })
                 .await?;
             for retrieved in answer.result {
                 found.extend(point(&gallery.part, retrieved)?);
@@ -54,7 +54,9 @@ impl QdrantIndex {
         search: &IndexSearch,
         effort: Option<SearchEffort>,
     ) -> QdrantResult<Hits> {
-        let Some(expected) = self.layout.dimension(&search.gallery.placement).await? else { return Ok(NO_HITS) };
+        let Some(expected) = self.layout.dimension(&search.gallery.placement).await? else {
+            return Ok(NO_HITS);
+        };
         let given = search.probe.dimension();
         if given != expected {
             return Err(QdrantError::Dimension { expected, given });
@@ -98,7 +100,7 @@ impl QdrantIndex {
         };
         let answer = self
             .connections
-            .call(wait, message, |service, request| async { points(service).query(request).await })
+            .call(wait, message, |service, request| async move { points(service).query(request).await })
             .await?;
         let mut candidates = Vec::with_capacity(answer.result.len());
         for scored in answer.result {
@@ -132,7 +134,7 @@ impl QdrantIndex {
         };
         let answer = self
             .connections
-            .call(wait, message, |service, request| async { points(service).count(request).await })
+            .call(wait, message, |service, request| async move { points(service).count(request).await })
             .await?;
         Ok(answer.result.ok_or(QdrantError::Incomplete("a count"))?.count)
     }
@@ -152,7 +154,8 @@ impl QdrantIndex {
         let mut listed = Vec::new();
         while listed.len() < page.limit {
             let limit = (page.limit - listed.len()).min(REQUEST_POINTS_MAX);
-            let (retrieved, next) = self.retrieved(gallery, filter_of(&gallery.part, listing), (from, limit)).await?;
+            let (retrieved, next) =
+                self.retrieved(gallery, filter_of(&gallery.part, listing), (from, limit)).await?;
             for point in retrieved {
                 listed.extend(listed_point(&gallery.part, listing, point)?);
             }
@@ -184,7 +187,7 @@ impl QdrantIndex {
         };
         let answer = self
             .connections
-            .call(wait, message, |service, request| async { points(service).scroll(request).await })
+            .call(wait, message, |service, request| async move { points(service).scroll(request).await })
             .await?;
         Ok((answer.result, answer.next_page_offset))
     }
@@ -231,7 +234,11 @@ fn candidate(search: &IndexSearch, scored: ScoredPoint) -> QdrantResult<Option<C
     }
 }
 
-fn listed_point(part: &Part, listing: Listing, retrieved: RetrievedPoint) -> QdrantResult<Option<ListedPoint>> {
+fn listed_point(
+    part: &Part,
+    listing: Listing,
+    retrieved: RetrievedPoint,
+) -> QdrantResult<Option<ListedPoint>> {
     let id = retrieved.id.ok_or(QdrantError::Incomplete("a point's id"))?;
     let face = payload::face_id(&id)?;
     let listed = payload::decode(part, &id, retrieved.payload)?.map(|stored| stored.listed(face));

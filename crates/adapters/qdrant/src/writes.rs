@@ -7,8 +7,8 @@ use std::time::Duration;
 use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::{
-    DeletePoints, DenseVector, Filter, NamedVectors, PointStruct, PointsSelector, UpsertPoints, Vector, Vectors,
-    vector,
+    DeletePoints, DenseVector, Filter, NamedVectors, PointStruct, PointsSelector, UpsertPoints, Vector,
+    Vectors, vector,
 };
 use vidimus_domain::point::{Gallery, Point, PointBody};
 use vidimus_domain::{FaceId, Part, Version};
@@ -73,7 +73,9 @@ impl QdrantIndex {
             self.layout.require(&gallery.placement, dimension).await?;
             let answer = self
                 .connections
-                .call(wait, message.clone(), |service, request| async { points(service).upsert(request).await })
+                .call(wait, message.clone(), |service, request| async move {
+                    points(service).upsert(request).await
+                })
                 .await;
             match answer {
                 Err(error) if error.is_absence() => self.layout.forget(&gallery.placement),
@@ -118,7 +120,7 @@ impl QdrantIndex {
         };
         let answer = self
             .connections
-            .call(wait, message, |service, request| async { points(service).delete(request).await })
+            .call(wait, message, |service, request| async move { points(service).delete(request).await })
             .await?;
         require_completed(&answer)
     }

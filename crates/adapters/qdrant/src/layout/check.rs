@@ -57,7 +57,9 @@ pub fn check(info: &CollectionInfo, expected: Expected) -> Result<Found, String>
         ));
     }
     let flush_seconds = config.optimizer_config.as_ref().and_then(|optimizers| optimizers.flush_interval_sec);
-    if flush_seconds.is_some_and(|seconds| Duration::from_secs(seconds.saturating_mul(2)) > expected.durable_after) {
+    if flush_seconds
+        .is_some_and(|seconds| Duration::from_secs(seconds.saturating_mul(2)) > expected.durable_after)
+    {
         return Err(format!(
             "it is flushed every {} seconds, too seldom for durable_after",
             flush_seconds.unwrap_or_default()

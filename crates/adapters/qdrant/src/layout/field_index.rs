@@ -2,7 +2,8 @@
 
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::{
-    FieldType, IntegerIndexParams, KeywordIndexParams, PayloadIndexParams, PayloadSchemaInfo, PayloadSchemaType,
+    FieldType, IntegerIndexParams, KeywordIndexParams, PayloadIndexParams, PayloadSchemaInfo,
+    PayloadSchemaType,
 };
 
 use crate::payload::field;
@@ -24,7 +25,7 @@ enum Kind {
 }
 
 /// All of them. `part` is the only one with graphs: graphs for ranges or for the dead would cross tenants.
-pub const FIELD_INDEXES: [FieldIndex; 6] = [
+pub static FIELD_INDEXES: [FieldIndex; 6] = [
     FieldIndex { name: field::PART, kind: Kind::Tenant },
     FieldIndex { name: field::DEAD_PART, kind: Kind::Keyword },
     FieldIndex { name: field::USER_PART, kind: Kind::Keyword },
