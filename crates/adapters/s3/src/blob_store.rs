@@ -131,7 +131,8 @@ impl BlobStore for S3BlobStore {
             Ok(Fetched::TooLarge) => return Err(PortError::new(PortErrorKind::Internal, "get object")),
         };
         verify(&output, &bytes, &key)?;
-        let unnamed = || PortError::new(PortErrorKind::Internal, "get object").because("the server names no ETag");
+        let unnamed =
+            || PortError::new(PortErrorKind::Internal, "get object").because("the server names no ETag");
         let etag = output.e_tag().ok_or_else(unnamed)?;
         Ok(Some(Blob { bytes, etag: Etag::new(etag.trim_matches('"')) }))
     }

@@ -90,7 +90,8 @@ impl S3Bucket {
         call: impl Future<Output = PortResult<T>> + Send,
     ) -> PortResult<T> {
         let _permit = self.admit(doing)?;
-        let late = |_| PortError::new(PortErrorKind::Unavailable, doing).because(format!("no end in {limit:?}"));
+        let late =
+            |_| PortError::new(PortErrorKind::Unavailable, doing).because(format!("no end in {limit:?}"));
         tokio::time::timeout(limit, call).await.map_err(late)?
     }
 

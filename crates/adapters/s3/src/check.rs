@@ -61,9 +61,8 @@ pub(crate) async fn check(store: &S3BlobStore, bucket: &S3Bucket) -> Result<Buck
     let failed = |source| S3Error::Check { bucket: bucket.name().to_owned(), source };
     let versioning = versioning(bucket).await.map_err(failed)?;
     let trial = format!("checks/{}", bucket.random.nonce());
-    let key = BlobKey::listed(&trial).map_err(|error| {
-        failed(PortError::new(PortErrorKind::Internal, "name the trial").because(error))
-    })?;
+    let key = BlobKey::listed(&trial)
+        .map_err(|error| failed(PortError::new(PortErrorKind::Internal, "name the trial").because(error)))?;
     let tried = try_out(store, bucket, &key).await;
     // It is of no use to anybody, whatever was found.
     let removed = store.delete(&key).await;

@@ -22,7 +22,8 @@ pub(crate) async fn connect(config: &S3Config) -> Result<Client, S3Error> {
     config.check()?;
     let https = https_client(config).await?;
     let shared = shared_config(config, https.clone()).await;
-    let http = if config.is_plain_http() { aws_smithy_http_client::Builder::new().build_http() } else { https };
+    let http =
+        if config.is_plain_http() { aws_smithy_http_client::Builder::new().build_http() } else { https };
     let builder = aws_sdk_s3::config::Builder::from(&shared)
         .http_client(http)
         .force_path_style(config.force_path_style)

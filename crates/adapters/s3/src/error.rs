@@ -163,10 +163,15 @@ impl Failed {
         let Some(status) = self.status() else { return PortErrorKind::Unavailable };
         match (status, self.code()) {
             (_, "NoSuchBucket") => PortErrorKind::NotFound,
-            (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => PortErrorKind::Full,
+            (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => {
+                PortErrorKind::Full
+            }
             (412, _) => PortErrorKind::Conflict,
             // What was sent has come to harm on the way, or came too late: it may pass.
-            (400, "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "IncompleteBody")
+            (
+                400,
+                "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "IncompleteBody",
+            )
             | (400, "RequestTimeout" | "ExpiredToken" | "TokenRefreshRequired" | "RequestTimeTooSkewed") => {
                 PortErrorKind::Unavailable
             }

@@ -72,9 +72,16 @@ mod tests {
             let location: S3Location = uri.parse().unwrap();
             assert_eq!((location.bucket(), location.prefix()), (bucket, prefix), "{uri}");
         }
-        for bad in
-            ["", "faces", "file:///faces", "s3://", "s3:///prod", "s3://a b/", "s3://user@faces", "s3://faces//a"]
-        {
+        for bad in [
+            "",
+            "faces",
+            "file:///faces",
+            "s3://",
+            "s3:///prod",
+            "s3://a b/",
+            "s3://user@faces",
+            "s3://faces//a",
+        ] {
             assert!(bad.parse::<S3Location>().is_err(), "{bad:?}");
         }
         assert!("s3://faces/../other".parse::<S3Location>().is_err());

@@ -92,11 +92,7 @@ fn completed(number: i32, sent: UploadPartOutput) -> CompletedPart {
         .build()
 }
 
-async fn complete(
-    bucket: &S3Bucket,
-    write: &Write,
-    (upload, parts): (&str, Vec<CompletedPart>),
-) -> Attempt {
+async fn complete(bucket: &S3Bucket, write: &Write, (upload, parts): (&str, Vec<CompletedPart>)) -> Attempt {
     let (if_none_match, if_match) = write.conditions();
     let request = bucket
         .client

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use vidimus_domain::blob_key::BlobPrefix;
-use vidimus_ports::{BlobStore as _, PhotoSource as _, PortErrorKind, PortResult, PutCondition, SourceObject};
+use vidimus_ports::{
+    BlobStore as _, PhotoSource as _, PortErrorKind, PortResult, PutCondition, SourceObject,
+};
 use vidimus_s3::{S3BlobStore, S3Config, S3Error, S3PhotoSource, Timeouts};
 
 use crate::puts::fresh_key;
@@ -12,11 +14,8 @@ use crate::server::{PLAIN, Server, connect, credentials_file};
 const CALL: Duration = Duration::from_millis(1500);
 
 fn impatient(config: S3Config) -> S3Config {
-    let timeouts = Timeouts {
-        connect: Duration::from_millis(300),
-        attempt: Duration::from_millis(400),
-        call: CALL,
-    };
+    let timeouts =
+        Timeouts { connect: Duration::from_millis(300), attempt: Duration::from_millis(400), call: CALL };
     S3Config { timeouts, ..config }
 }
 
@@ -92,7 +91,10 @@ async fn wrong_credentials_are_told_without_being_shown() {
     let denied = store.get(&fresh_key()).await.unwrap_err();
     assert_eq!(denied.kind(), PortErrorKind::Unavailable);
     let text = format!("{denied} {denied:?}");
-    assert!(text.contains("403") && !text.contains("a-wrong-secret") && !text.contains("AWS4-HMAC"), "{text}");
+    assert!(
+        text.contains("403") && !text.contains("a-wrong-secret") && !text.contains("AWS4-HMAC"),
+        "{text}"
+    );
 
     let missing = S3Config { credentials_file: Some(folder.path().join("none")), ..server.config() };
     let store = S3BlobStore::new(connect(&missing, PLAIN).await);

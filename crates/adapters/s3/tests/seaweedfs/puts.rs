@@ -34,7 +34,11 @@ async fn a_put_that_won_and_hears_that_it_lost_finds_out() {
 
     proxy.lose(1);
     let first = store.put(&key, "first".into(), PutCondition::IfAbsent).await.unwrap();
-    assert_eq!((proxy.left(), proxy.seen()), (0, 2), "the put was done, its answer lost, and it was tried again");
+    assert_eq!(
+        (proxy.left(), proxy.seen()),
+        (0, 2),
+        "the put was done, its answer lost, and it was tried again"
+    );
     let read = store.get(&key).await.unwrap().unwrap();
     assert_eq!((read.bytes, read.etag), (Bytes::from("first"), first.clone()));
 

@@ -155,8 +155,7 @@ impl Drop for Server {
 
 impl Ports {
     fn free() -> Self {
-        let held: Vec<TcpListener> =
-            (0..8).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
+        let held: Vec<TcpListener> = (0..8).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
         let any = std::array::from_fn(|index| port(&held[index]));
         let admin = (20_000..30_000_u16).find(|candidate| {
