@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo test check setup toolchain venv assets javascript seaweedfs build models test-rust test-e2e test-qdrant fuzz bench fmt clippy deny requirements clean
+.PHONY: help demo test check setup toolchain venv assets javascript seaweedfs build models test-rust test-e2e test-e2e-distributed stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -67,6 +67,17 @@ test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started se
 	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
 
 # QDRANT_URL=http://host:6334 names a real server, QDRANT_API_KEY its key. Collections are made there and dropped again.
+test-e2e-distributed: ## Runs the same tests against one process for each role, over Kafka, SeaweedFS and qdrant-dev.
+	$(STAGE) "end-to-end tests, distributed" env VIDIMUS_DEPLOYMENT=distributed $(VIDIMUS_PYTHON) -m pytest tests/e2e
+
+# BROKERS=3 for a cluster of three.
+stack: seaweedfs build models ## Starts the distributed service here: Kafka, SeaweedFS, qdrant-dev, a process for each role.
+	@scripts/stack/kafka_install.sh
+	$(STAGE) "stack" $(VIDIMUS_PYTHON) scripts/stack/stack.py up --brokers $(or $(BROKERS),1)
+
+stack-down: ## Ends it and leaves nothing of it behind.
+	@python3 scripts/stack/stack.py down
+
 test-qdrant: toolchain ## Runs the tests of the Qdrant adapter, against the server at QDRANT_URL or against qdrant-dev.
 	$(STAGE) "Qdrant tests" cargo test --locked -p vidimus-qdrant -p vidimus-testkit --lib --bin qdrant-dev --test qdrant
 

@@ -50,7 +50,7 @@ pub struct Wanted {
 pub async fn fill(config: &Config, wanted: &Wanted) -> anyhow::Result<Value> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let blobs = open_blobs(config, Arc::clone(&random))?;
+    let blobs = open_blobs(config, Arc::clone(&random)).await?;
     let deps =
         CatalogDeps { blobs: Arc::clone(&blobs), clock: Arc::clone(&clock), random: Arc::clone(&random) };
     let (key, collection) = found_tenant(&Catalog::new(deps, None), config, wanted).await?;

@@ -12,6 +12,7 @@ use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceEncoder, FaceIndex, PhotoSource, Random};
 use vidimus_qdrant::{QdrantDeps, QdrantIndex};
+use vidimus_s3::{S3BlobStore, S3Bucket, S3Location, S3PhotoSource, Versioning};
 
 use crate::config::{BlobsPlace, Config, ImportsPlace, IndexPlace, LogPlace};
 use crate::roles::{Role, Store};
@@ -109,10 +110,32 @@ impl Opened {
 ///
 /// # Errors
 /// Where another process works in the directory, or it is damaged; where a server is not what is needed.
-pub fn open_blobs(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn BlobStore>> {
-    let BlobsPlace::Files(folder) = config.blobs_place()?;
-    let directory = Directory::open(folder)?;
-    Ok(Arc::new(FileBlobStore::open(directory, config.storage.reserve_bytes, random)?))
+pub async fn open_blobs(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn BlobStore>> {
+    match config.blobs_place()? {
+        BlobsPlace::Files(folder) => {
+            let directory = Directory::open(folder)?;
+            Ok(Arc::new(FileBlobStore::open(directory, config.storage.reserve_bytes, random)?))
+        }
+        BlobsPlace::S3(location) => {
+            let (store, versioning) = open_bucket(config, location, random).await?;
+            tracing::info!(%versioning, "the bucket does what it must");
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// Opens a bucket for blobs, and tries it.
+///
+/// # Errors
+/// Where it is away, or does not do what it must.
+pub(crate) async fn open_bucket(
+    config: &Config,
+    location: S3Location,
+    random: Arc<dyn Random>,
+) -> anyhow::Result<(S3BlobStore, Versioning)> {
+    let store = S3BlobStore::new(S3Bucket::connect(&config.s3, location, random).await?);
+    let report = store.check().await?;
+    Ok((store, report.versioning))
 }
 
 /// Opens the log.
@@ -142,21 +165,32 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
         true => open_encoder(config).map(|(manifest, encoder)| (manifest, Some(encoder)))?,
         false => (known_manifest(config)?, None),
     };
-    let blobs = uses(Store::Blobs).then(|| open_blobs(config, Arc::clone(&random))).transpose()?;
+    let blobs = match uses(Store::Blobs) {
+        true => Some(open_blobs(config, Arc::clone(&random)).await.context("open the blobs")?),
+        false => None,
+    };
     let log = uses(Store::Log).then(|| open_log(config, &*random)).transpose()?;
     let index = match uses(Store::Index) {
         true => Some(open_index(config).await.context("open the index")?),
         false => None,
     };
-    let photos = config.has(Role::Gateway).then(|| open_photos(config)).transpose()?;
+    let photos = match config.has(Role::Gateway) {
+        true => Some(open_photos(config, Arc::clone(&random)).await?),
+        false => None,
+    };
     let (index, edge) = index.map_or((None, None), |opened| (Some(opened.index), opened.edge));
     let adapters = Adapters { blobs, log, index, photos, encoder, clock, random };
     Ok(Opened { adapters, manifest, edge })
 }
 
-fn open_photos(config: &Config) -> anyhow::Result<Arc<dyn PhotoSource>> {
-    let ImportsPlace::Files(folder) = config.imports_place()?;
-    Ok(Arc::new(FilePhotoSource::new(folder)))
+async fn open_photos(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn PhotoSource>> {
+    match config.imports_place()? {
+        ImportsPlace::Files(folder) => Ok(Arc::new(FilePhotoSource::new(folder))),
+        ImportsPlace::S3(location) => {
+            let bucket = S3Bucket::connect(&config.s3, location, random).await.context("open imports")?;
+            Ok(Arc::new(S3PhotoSource::new(bucket)))
+        }
+    }
 }
 
 fn open_encoder(config: &Config) -> anyhow::Result<(Manifest, Arc<dyn FaceEncoder>)> {

@@ -11,7 +11,7 @@ use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions, OpenErro
 use vidimus_onnx::{OnnxEncoder, OnnxRuntime};
 use vidimus_ports::random::SystemRandom;
 
-use crate::adapters::{edge_config, load_model, open_index, runtime_path};
+use crate::adapters::{edge_config, load_model, open_bucket, open_index, runtime_path};
 use crate::config::{BlobsPlace, Config, IndexPlace, LogPlace};
 use crate::output;
 
@@ -40,7 +40,7 @@ pub async fn run(config: &Config, arguments: &DoctorArguments) -> anyhow::Result
         result: config.check().map(|()| "everything set is known and fits together".to_owned()),
     }];
     findings.push(Finding { what: "model", result: model(config) });
-    findings.push(Finding { what: "blobs", result: blobs(config).or_else(in_use_is_fine) });
+    findings.push(Finding { what: "blobs", result: blobs(config).await.or_else(in_use_is_fine) });
     findings.push(Finding { what: "log", result: log(config).or_else(in_use_is_fine) });
     findings.push(Finding { what: "index", result: index(config).await.or_else(in_use_is_fine) });
     let healthy = findings.iter().all(|finding| finding.result.is_ok());
@@ -63,8 +63,14 @@ fn model(config: &Config) -> anyhow::Result<String> {
     Ok(format!("{} loads, its digests are right", model.manifest.name))
 }
 
-fn blobs(config: &Config) -> anyhow::Result<String> {
-    let BlobsPlace::Files(place) = config.blobs_place()?;
+async fn blobs(config: &Config) -> anyhow::Result<String> {
+    let place = match config.blobs_place()? {
+        BlobsPlace::Files(place) => place,
+        BlobsPlace::S3(location) => {
+            let (_, versioning) = open_bucket(config, location.clone(), Arc::new(SystemRandom)).await?;
+            return Ok(format!("{location} does what it must; {versioning}"));
+        }
+    };
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
@@ -95,9 +101,11 @@ async fn edge_index(config: &Config, place: PathBuf) -> anyhow::Result<String> {
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
-    // The index has no lock of its own: the blobs' lock guards it.
-    let BlobsPlace::Files(blobs) = config.blobs_place()?;
-    let _lock = Directory::open(blobs)?;
+    // The index has no lock of its own: that of the blobs or of the log guards it.
+    let guard = match (config.blobs_place()?, config.log_place()?) {
+        (BlobsPlace::Files(folder), _) | (_, LogPlace::Files(folder)) => folder,
+    };
+    let _lock = Directory::open(guard)?;
     let index = EdgeIndex::open(edge_config(config, place.clone())).await?;
     let statistics = index.statistics().await?;
     let points: u64 = statistics.iter().map(|placement| placement.points).sum();

@@ -167,7 +167,7 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     }
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let blobs = match adapters::open_blobs(config, Arc::clone(&random)) {
+    let blobs = match adapters::open_blobs(config, Arc::clone(&random)).await {
         Ok(blobs) => blobs,
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::InUse { .. })) => {
             return client::execute(config, &command).await;

@@ -26,6 +26,7 @@ impl Config {
         }
         self.gateway.check().map_err(|wrong| anyhow::anyhow!("gateway: {wrong}"))?;
         self.transport.check().map_err(|wrong| anyhow::anyhow!("transport: {wrong}"))?;
+        self.s3.check().context("s3")?;
         self.qdrant.check().context("qdrant")?;
         if self.storage.log_partitions == 0 {
             bail!("storage.log_partitions must be at least 1");

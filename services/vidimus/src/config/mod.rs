@@ -23,6 +23,7 @@ use vidimus_onnx::EncoderConfig;
 use vidimus_qdrant::QdrantConfig;
 use vidimus_runtime::telemetry::LogFormat;
 use vidimus_runtime::transport::TransportConfig;
+use vidimus_s3::S3Config;
 
 use crate::cli::{ServeArguments, Settings};
 use crate::roles::Role;
@@ -38,13 +39,14 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// The roles of this process; where none is named, all that are not elsewhere.
     pub roles: Vec<Role>,
-    /// Records, photos, catalog, audit batches: `file:///PATH`.
+    /// Records, photos, catalog, audit batches: `file:///PATH` or `s3://BUCKET/PREFIX`.
     pub blobs: Option<String>,
     /// The durable log: `file:///PATH`.
     pub log: Option<String>,
     /// The searchable projection: `edge:///PATH` or `qdrant://HOST:PORT`.
     pub index: Option<String>,
-    /// Photos that tenants may name by bucket, where an administrator lets them: `file:///PATH`.
+    /// Photos that tenants may name by bucket, where an administrator lets them: `file:///PATH` or
+    /// `s3://BUCKET/PREFIX`.
     pub imports: Option<String>,
     /// Who turns photos into templates: `local` or `http://HOST:PORT[,HOST:PORT…]`.
     pub embedding: Peer,
@@ -64,6 +66,8 @@ pub struct Config {
     pub storage: Storage,
     /// The index, whichever it is.
     pub index_options: IndexOptions,
+    /// The blobs and the photos of imports, where they are in buckets.
+    pub s3: S3Config,
     /// The index, where it is Qdrant.
     pub qdrant: QdrantConfig,
     /// The encoder; defaults follow the number of cores.
@@ -163,6 +167,7 @@ impl Default for Config {
             logs: Logs::default(),
             storage: Storage::default(),
             index_options: IndexOptions::default(),
+            s3: S3Config::default(),
             qdrant: QdrantConfig::default(),
             encoder: EncoderConfig::default(),
             gateway: GatewayConfig::default(),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use vidimus_qdrant::Address;
+use vidimus_s3::S3Location;
 
 use super::Config;
 use crate::roles::Store;
@@ -13,6 +14,8 @@ use crate::roles::Store;
 pub enum BlobsPlace {
     /// In a directory of this machine, which is one process's alone.
     Files(PathBuf),
+    /// In a bucket.
+    S3(S3Location),
 }
 
 /// Where the log is.
@@ -36,6 +39,8 @@ pub enum IndexPlace {
 pub enum ImportsPlace {
     /// In a directory of this machine.
     Files(PathBuf),
+    /// In a bucket.
+    S3(S3Location),
 }
 
 /// Where photos that tenants name lie where neither they nor a data directory are set.
@@ -50,7 +55,8 @@ impl Config {
         let Some(uri) = &self.blobs else { return Ok(BlobsPlace::Files(self.data()?.join("blobs"))) };
         match uri.split_once("://") {
             Some(("file", path)) => Ok(BlobsPlace::Files(absolute("blobs", uri, path)?)),
-            _ => bail!("blobs = {uri:?}: it must be file:///ABSOLUTE/PATH"),
+            Some(("s3", _)) => Ok(BlobsPlace::S3(uri.parse().context("blobs")?)),
+            _ => bail!("blobs = {uri:?}: it must be file:///ABSOLUTE/PATH or s3://BUCKET/PREFIX"),
         }
     }
 
@@ -92,7 +98,8 @@ impl Config {
         };
         match uri.split_once("://") {
             Some(("file", path)) => Ok(ImportsPlace::Files(absolute("imports", uri, path)?)),
-            _ => bail!("imports = {uri:?}: it must be file:///ABSOLUTE/PATH"),
+            Some(("s3", _)) => Ok(ImportsPlace::S3(uri.parse().context("imports")?)),
+            _ => bail!("imports = {uri:?}: it must be file:///ABSOLUTE/PATH or s3://BUCKET/PREFIX"),
         }
     }
 
