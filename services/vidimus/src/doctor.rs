@@ -14,6 +14,7 @@ use vidimus_ports::random::SystemRandom;
 use crate::adapters::{edge_config, load_model, open_bucket, open_index, runtime_path};
 use crate::config::{BlobsPlace, Config, IndexPlace, LogPlace};
 use crate::output;
+use crate::roles::Role;
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ pub async fn run(config: &Config, arguments: &DoctorArguments) -> anyhow::Result
     }];
     findings.push(Finding { what: "model", result: model(config) });
     findings.push(Finding { what: "blobs", result: blobs(config).await.or_else(in_use_is_fine) });
-    findings.push(Finding { what: "log", result: log(config).or_else(in_use_is_fine) });
+    findings.push(Finding { what: "log", result: log(config).await.or_else(in_use_is_fine) });
     findings.push(Finding { what: "index", result: index(config).await.or_else(in_use_is_fine) });
     let healthy = findings.iter().all(|finding| finding.result.is_ok());
     print(&findings, arguments.json)?;
@@ -57,6 +58,9 @@ fn in_use_is_fine(error: anyhow::Error) -> anyhow::Result<String> {
 }
 
 fn model(config: &Config) -> anyhow::Result<String> {
+    if !config.has(Role::Embedding) {
+        return Ok("no role of this process needs its files".to_owned());
+    }
     let model = load_model(config)?;
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
     OnnxEncoder::new(&config.encoder, &runtime, &model)?;
@@ -78,7 +82,7 @@ async fn blobs(config: &Config) -> anyhow::Result<String> {
     Ok(format!("{} opens", place.display()))
 }
 
-fn log(config: &Config) -> anyhow::Result<String> {
+async fn log(config: &Config) -> anyhow::Result<String> {
     let LogPlace::Files(place) = config.log_place()?;
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));

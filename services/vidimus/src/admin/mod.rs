@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use vidimus_files::OpenError;
 use vidimus_ports::clock::SystemClock;
@@ -179,7 +180,8 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     }
     let audit = match command {
         AdminCommand::SetRetention(_) => {
-            let log = adapters::open_log(config, &*random)?;
+            let registry = &mut Registry::default();
+            let log = adapters::open_log(config, Arc::clone(&random), registry).await?;
             Some(AdminAudit { log, clock: Arc::clone(&clock), random: Arc::clone(&random) })
         }
         _ => None,
