@@ -23,5 +23,5 @@ pub use error::{PortError, PortErrorKind, PortResult};
 pub use event_log::{Committed, EventLog, LogRecord, Position, Subscription, Topic, TopicState};
 pub use face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
 pub use face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf};
-pub use photo_source::{Found, PhotoSource, SourceObject};
+pub use photo_source::{Found, PhotoSource, SourceEntry, SourceObject};
 pub use random::{Random, SeededRandom, SystemRandom};

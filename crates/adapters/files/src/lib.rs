@@ -17,6 +17,7 @@ mod layout;
 mod log;
 mod object;
 mod photo_source;
+mod photo_walk;
 #[cfg(test)]
 mod simulated;
 mod space;
