@@ -1,10 +1,13 @@
 //! What every role needs besides its ports: the error tables, the catalog, the record store, shutdown, telemetry.
 
+pub mod accepted_photos;
 pub mod audit;
 pub mod backlog;
+pub mod bulk;
 pub mod catalog;
 pub mod changes;
 pub mod client_tokens;
+pub mod dead_letters;
 pub mod errors;
 pub mod invariants;
 pub mod models;

@@ -69,6 +69,7 @@ pub async fn serve(
     let face_models = Arc::new(FaceModels {
         face_model_version: catalog.face_model_version(&placement).await?,
         calibration: opened.model.manifest.calibration()?,
+        dimension: adapters.encoder.dimension(),
         placement,
     });
     let ledger = roles::ledger(&adapters, &catalog, &mut registry);

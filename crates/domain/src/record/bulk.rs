@@ -3,7 +3,7 @@
 use super::enrol::{add_face, add_faces};
 use super::{LiveFace, Origin, PhotoKey, Record, Refusal, RememberedRequest, State, Write};
 use crate::face::DetectedFace;
-use crate::ids::{ExternalImageId, FaceNumber, RequestId};
+use crate::ids::{ExternalImageId, RequestId};
 use crate::limits::{REQUESTS_PER_RECORD_MAX, TEMPLATES_PER_RECORD_MAX};
 use crate::time::UnixMillis;
 
@@ -26,6 +26,8 @@ pub struct BulkPhoto {
     pub request: RequestId,
     /// Where the photo was put.
     pub photo: PhotoKey,
+    /// Photos of the record before that the writer has removed from the store.
+    pub photos_removed: Vec<PhotoKey>,
 }
 
 /// A ready template with what is known of its face.
@@ -52,6 +54,7 @@ pub fn accept(
         Begun::Record(record) => record,
         Begun::Ended(acceptance) => return Ok(acceptance),
     };
+    record.photos_to_remove.retain(|photo| !bulk.photos_removed.contains(photo));
     record.state = State::Accepted;
     // One that was set aside may still have its photo.
     record.photos_to_remove.extend(record.photo.replace(bulk.photo));
@@ -133,7 +136,7 @@ pub fn embedded(
     if record.state == State::Accepted {
         let numbers = add_faces(&mut record, faces, expires_at)?;
         record.state = State::Enrolled;
-        record.answer_waiting(&numbers, write.now);
+        record.answer_waiting(&numbers);
     }
     Ok(Some(record))
 }
@@ -157,7 +160,7 @@ pub fn set_aside(before: &Record, reason: &str, write: Write) -> Option<Record> 
     let mut record = before.next(write);
     if record.state == State::Accepted {
         record.state = State::Refused(reason.to_owned());
-        record.answer_waiting(&[], write.now);
+        record.answer_waiting(&[]);
     }
     Some(record)
 }
@@ -171,14 +174,4 @@ pub fn try_again(before: &Record, write: Write) -> Option<Record> {
     }
     record.state = State::Accepted;
     Some(record)
-}
-
-impl Record {
-    /// The requests that waited for this photo have their answer now: their day counts from here.
-    fn answer_waiting(&mut self, numbers: &[FaceNumber], now: UnixMillis) {
-        for request in self.requests.iter_mut().filter(|request| request.faces.is_empty()) {
-            request.at = now;
-            request.faces = numbers.to_vec();
-        }
-    }
 }

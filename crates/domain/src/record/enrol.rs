@@ -64,6 +64,9 @@ pub fn enrol(
     record.photos_to_remove.retain(|photo| !enrolment.photos_removed.contains(photo));
     let photo_named = take_photo(&mut record, enrolment.photo);
     let numbers = add_faces(&mut record, enrolment.faces, enrolment.expires_at)?;
+    if record.state == State::Accepted {
+        record.answer_waiting(&numbers);
+    }
     record.state = State::Enrolled;
     record.requests.push(RememberedRequest { id: enrolment.request, at: write.now, faces: numbers.clone() });
     Ok(Enrolled::Changed { record: Box::new(record), faces: numbers, photo_named })

@@ -304,7 +304,17 @@ impl Record {
             self.photos_to_remove.extend(self.photo.take());
             if matches!(self.state, State::Accepted) {
                 self.state = State::Refused(EXPIRED.to_owned());
+                self.answer_waiting(&[]);
             }
+        }
+    }
+
+    /// The requests that waited for this photo have their answer now: their day counts from here.
+    fn answer_waiting(&mut self, faces: &[FaceNumber]) {
+        let now = self.changed_at;
+        for request in self.requests.iter_mut().filter(|request| request.faces.is_empty()) {
+            request.at = now;
+            request.faces = faces.to_vec();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The bulk lane: ingestion accepts photos, workers embed them, and clients wait for what comes of each.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::record::{
@@ -18,6 +19,10 @@ use crate::records::Written;
 use crate::reply::Reply;
 use crate::rules::Rule;
 use crate::world::Cause;
+
+/// The longest that a job which has its answer is begun again: with the longest that a call is on its way, less than the day
+/// for which it is remembered.
+const AGAIN_FOR: Duration = hours(8);
 
 /// What has come of a job's photo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +45,13 @@ async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<(
         }
         let read = process.read_record(image).await?;
         let before = read.record.map(|record| forgetful(process, record));
-        process.remove_photos(before.as_ref()).await;
+        let photos_removed = process.remove_photos(before.as_ref()).await;
         // The key of a photo that may not be needed: it is put only where it is.
         let remembers = process.keeps(Rule::RequestMemory);
         let id = if remembers { request.id.clone() } else { forgotten(process) };
         let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: process.cutoffs() };
-        let would = BulkPhoto { request: id.clone(), photo: PhotoKey::new(process.now(), process.nonce()) };
+        let photo = PhotoKey::new(process.now(), process.nonce());
+        let would = BulkPhoto { request: id.clone(), photo, photos_removed: photos_removed.clone() };
         match accept(&request.origin, before.as_ref(), would, write) {
             Ok(Acceptance::Changed(_)) => {}
             Ok(Acceptance::AlreadyDone | Acceptance::AlreadyThere) => {
@@ -55,7 +61,7 @@ async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<(
         }
         let put = process.put_photo(image).await?;
         let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: process.cutoffs() };
-        let bulk = BulkPhoto { request: id, photo: put.key.clone() };
+        let bulk = BulkPhoto { request: id, photo: put.key.clone(), photos_removed };
         let Ok(Acceptance::Changed(record)) = accept(&request.origin, before.as_ref(), bulk, write) else {
             continue;
         };
@@ -116,8 +122,7 @@ pub async fn run_job(process: &Process) {
     let mut known_at = None;
     for attempt in 0..12 {
         let now = process.now();
-        // A job that has its answer is begun again for less than a day.
-        if known_at.is_some_and(|at| now.since(at) > hours(20)) || (known_at.is_some() && attempt > 8) {
+        if known_at.is_some_and(|at| now.since(at) > AGAIN_FOR) || (known_at.is_some() && attempt > 8) {
             return;
         }
         if begin(process, &sent).await.is_err() {

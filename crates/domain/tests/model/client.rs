@@ -37,13 +37,13 @@ pub async fn run(process: Process, operations: u64) {
         let pause = process.with(|world| pause(&mut world.random));
         process.sleep(pause).await;
         match process.with(|world| world.random.below(11)) {
+            1..=3 | 8 if process.with(|world| world.bulk_is_there) => bulk::run_job(&process).await,
             0..=3 => {
                 let new = process.with(draw_enrolment);
                 sent.push(new.clone());
                 enrol(&process, new).await;
             }
             4..=7 => delete(&process).await,
-            8 if process.with(|world| world.bulk_is_there) => bulk::run_job(&process).await,
             10 => set_rules(&process).await,
             _ => {
                 if let Some(again) = sent.last().cloned() {

@@ -150,7 +150,9 @@ fn start_workers(executor: &mut Executor) {
 /// The worst moment is when something acknowledged is not searchable yet; where none comes, any will do.
 fn is_time_to_lose_log(world: &World, from: u64, step: u64) -> bool {
     let missing = || world.audit.owed(world.now).any(|face| !world.matches(face));
-    step >= from && (step >= from + 1_000 || missing())
+    let waits = |image| world.blobs.record(image).is_some_and(|(record, _)| record.state == State::Accepted);
+    let waiting = || world.audit.taken().any(waits);
+    step >= from && (step >= from + 1_000 || missing() || waiting())
 }
 
 /// Nothing goes wrong any more: what was begun ends, and the log is consumed.

@@ -1,20 +1,25 @@
 //! Transitions of the bulk lane.
 
 use vidimus_domain::record::{
-    Acceptance, BulkPhoto, ReadyFace, Record, Refusal, State, accept, embedded, import, refuse, set_aside,
-    try_again,
+    Acceptance, BulkPhoto, ReadyFace, Record, Refusal, State, accept, embedded, expire, import, refuse,
+    set_aside, try_again,
 };
+use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::time::ERASED_KEPT;
 
 use crate::fixtures::{detected, number, origin};
 use crate::{
-    HOUR, LATER, T0, accept_photo, accepted, at, changed, enrolment, erased_of, every_state, on, photo,
+    HOUR, LATER, T0, accept_photo, accepted, at, by, changed, enrolment, erased_of, every_state, on, photo,
 };
 
 #[test]
 fn bulk_acceptance_leaves_alone_what_is_there() {
     for (from, before) in every_state() {
-        let bulk = BulkPhoto { request: "bulk".parse().expect("it is a request id"), photo: photo(b'b') };
+        let bulk = BulkPhoto {
+            request: "bulk".parse().expect("it is a request id"),
+            photo: photo(b'b'),
+            photos_removed: Vec::new(),
+        };
         let accepted = accept(&origin(None), before.as_ref(), bulk, at(LATER)).expect("there is room");
         match accepted {
             Acceptance::Changed(record) => {
@@ -39,7 +44,9 @@ fn a_job_that_is_remembered_accepts_nothing_again() {
     let refused = refuse(&accepted(), "no face", at(long_after)).expect("it was accepted");
     let enrolled_online = changed(Some(&accepted()), enrolment("online", &[0.1]), long_after).0;
     let again = |record: &Record, now| accept_photo(Some(record), "job", photo(b'b'), at(now)).is_none();
-    for record in [&accepted(), &found, &refused, &enrolled_online] {
+    let too_late = Cutoffs { photos: Some(T0), ..Cutoffs::default() };
+    let expired = expire(&accepted(), by(long_after, too_late)).expect("its photo's time has come");
+    for record in [&accepted(), &found, &refused, &enrolled_online, &expired] {
         assert!(again(record, long_after.plus(HOUR)), "{:?}", record.state);
     }
     let erased = erased_of(&found, long_after.plus(HOUR));
@@ -74,7 +81,7 @@ fn ready_templates_are_faces_without_a_photo() {
         external_image_id: Some(name.parse().expect("it is a name")),
     };
     let ready = vec![named("ada"), named("bert")];
-    let request = || "job".parse().expect("it is a request id");
+    let request = || "import".parse().expect("it is a request id");
     for (from, before) in every_state() {
         let imported = import(&origin(None), before.as_ref(), (request(), ready.clone()), at(LATER));
         let imported = imported.expect("there is room");

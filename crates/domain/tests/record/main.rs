@@ -74,7 +74,11 @@ fn enrolled() -> Record {
 
 /// Accepts a photo; none where the record stays as it is.
 fn accept_photo(before: Option<&Record>, request: &str, photo: PhotoKey, write: Write) -> Option<Record> {
-    let bulk = BulkPhoto { request: request.parse().expect("it is a request id"), photo };
+    let bulk = BulkPhoto {
+        request: request.parse().expect("it is a request id"),
+        photo,
+        photos_removed: Vec::new(),
+    };
     match accept(&origin(None), before, bulk, write) {
         Ok(Acceptance::Changed(record)) => Some(*record),
         _ => None,
