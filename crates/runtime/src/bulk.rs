@@ -47,8 +47,8 @@ pub struct JobPhoto {
     pub name: String,
     /// The client's name for it; empty: none.
     pub external_image_id: String,
-    /// Its bytes.
-    pub photo: Bytes,
+    /// Its bytes; why it is refused, where it is not even offered.
+    pub photo: Result<Bytes, Failure>,
 }
 
 /// What has come of a photo.
@@ -110,12 +110,13 @@ impl BulkJob {
     }
 
     /// Offers a photo until it is taken, refused for good, or has been offered often enough.
-    async fn accept(&self, photo: &JobPhoto) -> Result<v1::BulkState, Failure> {
+    async fn accept(&self, photo: JobPhoto) -> Result<v1::BulkState, Failure> {
+        let request = self.request(photo)?;
         let mut pause = OFFER_PAUSE_FIRST;
         let mut offers = 1;
         loop {
-            let failure = match self.offer(photo).await {
-                Ok(state) => return Ok(state),
+            let failure = match in_time(self.ingestion.accept_photo(Request::new(request.clone()))).await {
+                Ok(state) => return Ok(state.into_inner()),
                 Err(failure) => failure,
             };
             let may_help = failure.is_retryable() || failure.code == ErrorCode::Conflict;
@@ -129,17 +130,15 @@ impl BulkJob {
         }
     }
 
-    async fn offer(&self, photo: &JobPhoto) -> Result<v1::BulkState, Failure> {
-        let request = v1::AcceptPhotoRequest {
+    fn request(&self, photo: JobPhoto) -> Result<v1::AcceptPhotoRequest, Failure> {
+        Ok(v1::AcceptPhotoRequest {
             collection: Some(self.collection.clone()),
             caller: Some(self.caller.clone()),
             job_id: self.job_id.clone(),
-            name: photo.name.clone(),
-            external_image_id: photo.external_image_id.clone(),
-            photo: photo.photo.clone(),
-        };
-        let answer = in_time(self.ingestion.accept_photo(Request::new(request))).await?;
-        Ok(answer.into_inner())
+            name: photo.name,
+            external_image_id: photo.external_image_id,
+            photo: photo.photo?,
+        })
     }
 
     async fn ask(&self, image_ids: Vec<Vec<u8>>) -> Result<Vec<v1::BulkState>, Failure> {
@@ -216,8 +215,8 @@ impl Session {
         };
         let job = Arc::clone(&self.job);
         let accepting = async move {
-            let state = job.accept(&photo).await;
-            JobAnswer { name: photo.name, state }
+            let name = photo.name.clone();
+            JobAnswer { name, state: job.accept(photo).await }
         };
         self.accepting.push(Box::pin(accepting));
         Ok(())
