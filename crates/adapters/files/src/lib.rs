@@ -26,6 +26,5 @@ mod walk;
 pub use blob_store::FileBlobStore;
 pub use directory::Directory;
 pub use error::OpenError;
-pub use log::segment::{SegmentScan, Tail, scan_segment};
 pub use log::{FileEventLog, LogOptions};
 pub use photo_source::FilePhotoSource;

@@ -22,7 +22,7 @@ use vidimus_ledger::{Ledger, LedgerConfig, LedgerDeps};
 use vidimus_ports::clock::ManualClock;
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
-use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
+use vidimus_ports::{Append, BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::records::{Records, Written};
@@ -226,9 +226,9 @@ impl World {
     }
 
     pub async fn append_audit(&self, request: u64) {
-        let payload = self.audit(request).encode().into();
+        let record = Append::new(b"one", self.audit(request).encode());
         // One key: one partition, so that offsets are known.
-        self.log.append(Topic::Audit, b"one", payload).await.unwrap();
+        self.log.append(Topic::Audit, record).await.unwrap();
     }
 
     /// Puts the batch of the first to the last offset, as a ledger that died right after it.
