@@ -267,7 +267,7 @@ impl Session {
         Ok(())
     }
 
-    async fn answer(&self, answer: JobAnswer) {
+    async fn answer(&mut self, answer: JobAnswer) {
         // Where nobody reads any more, the loop ends at its next turn.
         let _ = self.answers.send(Ok(answer)).await;
     }

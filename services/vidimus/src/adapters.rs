@@ -80,6 +80,14 @@ pub fn open_log(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn 
     Ok(Arc::new(FileEventLog::open(Directory::open(config.places()?.log)?, options, random)?))
 }
 
+/// The place of photos that tenants name by bucket, and that bulk jobs bring in.
+///
+/// # Errors
+/// Where the configuration names no place.
+pub fn open_imports(config: &Config) -> anyhow::Result<Arc<dyn PhotoSource>> {
+    Ok(Arc::new(FilePhotoSource::new(config.places()?.imports)))
+}
+
 /// Opens everything that the configuration names, the model first: what is wrong with it is said before a directory is
 /// made.
 ///
@@ -97,7 +105,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
         blobs,
         log,
         index: Arc::clone(&edge) as Arc<dyn FaceIndex>,
-        photos: Arc::new(FilePhotoSource::new(config.places()?.imports)),
+        photos: open_imports(config)?,
         encoder,
         clock: Arc::new(SystemClock),
         random,

@@ -11,6 +11,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use vidimus_domain::Placement;
+use vidimus_embedding::WorkerConfig;
 use vidimus_gateway::GatewayConfig;
 use vidimus_indexing::IndexingConfig;
 use vidimus_ingestion::IngestionConfig;
@@ -48,6 +49,8 @@ pub struct Config {
     pub index_options: IndexOptions,
     /// The encoder; defaults follow the number of cores.
     pub encoder: EncoderConfig,
+    /// The bulk lane's worker.
+    pub worker: WorkerConfig,
     /// Limits of the gateway.
     pub gateway: GatewayConfig,
     /// Waits and limits of ingestion.
@@ -126,6 +129,7 @@ impl Default for Config {
             storage: Storage::default(),
             index_options: IndexOptions::default(),
             encoder: EncoderConfig::default(),
+            worker: WorkerConfig::default(),
             gateway: GatewayConfig::default(),
             ingestion: IngestionConfig::default(),
             indexing: IndexingConfig::default(),

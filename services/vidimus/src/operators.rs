@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vidimus_domain::ErrorCode;
 use vidimus_runtime::shutdown::Shutdown;
 
+use crate::admin::bulk_index::service::BulkService;
 use crate::admin::service::{AdminCommand, AdminService};
 
 /// What operators ask of.
@@ -24,6 +25,7 @@ pub(crate) struct Operators {
     pub(crate) searchable: watch::Receiver<bool>,
     pub(crate) shutdown: Shutdown,
     pub(crate) admin: AdminService,
+    pub(crate) bulk: BulkService,
     pub(crate) admin_token: String,
 }
 
@@ -43,6 +45,7 @@ pub(crate) async fn serve(listener: TcpListener, operators: Operators, ending: C
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route(ADMIN_PATH, post(admin))
+        .merge(operators.bulk.clone().router())
         .with_state(Shared { operators, ending });
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the operators' port failed");
@@ -74,7 +77,8 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 
 async fn admin(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let operators = shared.operators;
-    if !is_bearer(&headers, &operators.admin_token) {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if !is_bearer(sent, &operators.admin_token) {
         return (StatusCode::UNAUTHORIZED, "administration needs the token of the data directory\n")
             .into_response();
     }
@@ -89,8 +93,7 @@ async fn admin(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
 }
 
 /// Compares digests, so that the time it takes tells nothing of the token.
-fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
-    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+pub(crate) fn is_bearer(sent: Option<&str>, token: &str) -> bool {
     let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     blake3::hash(sent.as_bytes()) == blake3::hash(token.as_bytes())
 }

@@ -2,7 +2,7 @@
 //!
 //! | role | calls | stands on |
 //! |---|---|---|
-//! | embedding | | encoder |
+//! | embedding | | encoder; its workers: blobs, log |
 //! | indexing | | blobs, log, index |
 //! | ingestion | embedding, indexing | blobs, log |
 //! | query | embedding | blobs, log, index |
@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use vidimus_embedding::{EmbeddingDeps, EmbeddingRole};
+use vidimus_embedding::{EmbeddingDeps, EmbeddingRole, Worker, WorkerDeps};
 use vidimus_gateway::{Gateway, GatewayDeps};
 use vidimus_indexing::{Indexing, IndexingDeps};
 use vidimus_ingestion::{Ingestion, IngestionDeps};
 use vidimus_ledger::{Ledger, LedgerDeps};
 use vidimus_proto::internal::v1::embedding_server::Embedding;
+use vidimus_proto::internal::v1::ingestion_server::Ingestion as IngestionService;
 use vidimus_query::{Query, QueryDeps};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
 use vidimus_runtime::invariants::Invariants;
@@ -51,6 +52,8 @@ pub struct RoleParams<'a> {
 pub struct Roles {
     /// The tenants' door.
     pub gateway: Gateway,
+    /// Takes bulk jobs.
+    pub ingestion: Arc<dyn IngestionService>,
     /// Reconciles on demand.
     pub ledger: Arc<Ledger>,
     /// Whether the index has all that it should.
@@ -88,6 +91,15 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
     let Adapters { blobs, log, index, photos, encoder, clock, random } = adapters.clone();
     let RoleParams { config, catalog, ledger, face_models, token_key, shutdown } = params;
     let invariants = Invariants::new(registry);
+    let deps = WorkerDeps {
+        blobs: Arc::clone(&blobs),
+        log: Arc::clone(&log),
+        catalog: Arc::clone(&catalog),
+        encoder: Arc::clone(&encoder),
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+    };
+    Worker::start(config.worker.clone(), deps, shutdown, registry);
     let embedding: Arc<dyn Embedding> = Arc::new(EmbeddingRole::new(EmbeddingDeps { encoder }, registry));
 
     let deps = IndexingDeps {
@@ -110,7 +122,8 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
     };
-    let ingestion = Arc::new(Ingestion::new(config.ingestion.clone(), deps, registry));
+    let ingestion: Arc<dyn IngestionService> =
+        Arc::new(Ingestion::new(config.ingestion.clone(), deps, registry));
 
     let deps = QueryDeps {
         blobs,
@@ -127,7 +140,17 @@ pub fn start_all(adapters: &Adapters, params: RoleParams<'_>, registry: &mut Reg
 
     ledger.start(config.ledger.clone(), shutdown);
 
-    let deps = GatewayDeps { ingestion, query, catalog, face_models, log, photos, clock, random, token_key };
+    let deps = GatewayDeps {
+        ingestion: Arc::clone(&ingestion),
+        query,
+        catalog,
+        face_models,
+        log,
+        photos,
+        clock,
+        random,
+        token_key,
+    };
     let gateway = Gateway::new(config.gateway.clone(), deps, registry);
-    Roles { gateway, ledger, searchable }
+    Roles { gateway, ingestion, ledger, searchable }
 }

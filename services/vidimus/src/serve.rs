@@ -14,10 +14,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vidimus_edge::EdgeIndex;
 use vidimus_ledger::{Ledger, Walk};
+use vidimus_runtime::dead_letters::DeadLetters;
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::shutdown::Shutdown;
 
 use crate::adapters::{self, Adapters, Opened};
+use crate::admin::bulk_index::service::BulkService;
 use crate::admin::collections::AdminAudit;
 use crate::admin::service::AdminService;
 use crate::config::Config;
@@ -90,12 +92,32 @@ pub async fn serve(
         clock: Arc::clone(&adapters.clock),
         random: Arc::clone(&adapters.random),
     };
+    let admin_token = keys.admin_token(&*adapters.random)?;
+    let bulk = BulkService {
+        ingestion: Arc::clone(&roles.ingestion),
+        catalog: Arc::clone(&catalog),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+        token: admin_token.clone(),
+    };
+    let dead_letters = DeadLetters {
+        log: Arc::clone(&adapters.log),
+        blobs: Arc::clone(&adapters.blobs),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+    };
     let operators = Operators {
         registry: Arc::new(registry),
         searchable: roles.searchable.clone(),
         shutdown: shutdown.clone(),
-        admin: AdminService { catalog, ledger: Some(Arc::clone(&roles.ledger)), audit: Some(audit) },
-        admin_token: keys.admin_token(&*adapters.random)?,
+        admin: AdminService {
+            catalog,
+            ledger: Some(Arc::clone(&roles.ledger)),
+            dead_letters: Some(dead_letters),
+            audit: Some(audit),
+        },
+        bulk,
+        admin_token,
     };
     run(&config, bound, (roles, operators), ready_file.as_deref(), &shutdown).await?;
     let drained = drain(&config, &opened, &shutdown).await;

@@ -191,6 +191,3 @@ impl Worker {
         *pause = (*pause * 2).min(PAUSE_LAST);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,14 +16,19 @@ use crate::serve::{Running, SERVICE_FILE};
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Sends a command and returns the answer.
-pub(super) async fn execute(config: &Config, command: &AdminCommand) -> anyhow::Result<Value> {
+/// Where the service runs, and what opens its administration.
+pub(super) fn running(config: &Config) -> anyhow::Result<(Running, String)> {
     let data = config.data()?;
     let path = data.join(SERVICE_FILE);
-    let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let text = std::fs::read(&path).with_context(|| format!("no service runs: read {}", path.display()))?;
     let running: Running =
         serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))?;
-    let token = Keys::new(data).existing_admin_token()?;
+    Ok((running, Keys::new(data).existing_admin_token()?))
+}
+
+/// Sends a command and returns the answer.
+pub(super) async fn execute(config: &Config, command: &AdminCommand) -> anyhow::Result<Value> {
+    let (running, token) = running(config)?;
     let asking = || format!("ask the service at {} (process {})", running.operators, running.pid);
     let stream = TcpStream::connect(running.operators).await.with_context(asking)?;
     let (mut sender, connection) =
