@@ -19,7 +19,7 @@ use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
 
 use metrics::Metrics;
-pub use worker::{Worker, WorkerConfig, WorkerDeps};
+pub use worker::{EncoderElsewhere, Worker, WorkerConfig, WorkerDeps};
 
 /// When a caller that found the encoder busy may try again: about the time that its queue takes.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);

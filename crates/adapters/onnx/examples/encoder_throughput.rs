@@ -31,9 +31,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     runtime.block_on(encoder.encode(photos.first().ok_or("no photo")?.clone()))?;
     let begun = Instant::now();
     let encoding = (0..repeats).flat_map(|_| photos.iter()).map(|photo| encoder.encode(photo.clone()));
-    let faces = runtime.block_on(stream::iter(encoding).buffer_unordered(in_flight).map(|encoded| {
-        encoded.map_or(0, |encoded| encoded.faces.len())
-    }).fold(0, async |sum, faces| sum + faces));
+    let faces = runtime.block_on(
+        stream::iter(encoding)
+            .buffer_unordered(in_flight)
+            .map(|encoded| encoded.map_or(0, |encoded| encoded.faces.len()))
+            .fold(0, async |sum, faces| sum + faces),
+    );
     let seconds = begun.elapsed().as_secs_f64();
     let count = photos.len() * repeats;
     let answer = serde_json::json!({

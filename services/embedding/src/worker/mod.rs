@@ -5,6 +5,7 @@
 //! anywhere: what it is given again it finds done. What is away is waited for; a photo that fails time and again is set aside
 //! and named in the dead letters, so that it holds up no other.
 
+mod elsewhere;
 mod metrics;
 mod photo;
 mod progress;
@@ -26,6 +27,7 @@ use vidimus_runtime::changes::Changes;
 use vidimus_runtime::records::Records;
 use vidimus_runtime::shutdown::Shutdown;
 
+pub use elsewhere::EncoderElsewhere;
 use metrics::Metrics;
 use photo::Ended;
 use progress::Progress;
@@ -139,11 +141,8 @@ impl Worker {
                 in_flight.push(self.in_flight(record));
             }
             tokio::select! {
-                Some((position, ended)) = in_flight.next(), if !in_flight.is_empty() => {
-                    progress.ended(position, ended);
-                }
+                Some((position, ended)) = in_flight.next() => progress.ended(position, ended),
                 () = self.deps.clock.sleep(LOOK_AGAIN), if free > 0 && !in_flight.is_empty() => {}
-                () = self.shutdown.begun(), if !is_ending => {}
                 else => {}
             }
             if self.deps.clock.now().since(committed_at) >= self.config.commit_interval {

@@ -54,12 +54,12 @@ mod tests {
             progress.taken(position);
         }
         progress.ended(place(0, 6), Ended::Done);
-        assert_eq!(progress.take_done(), []);
+        assert!(progress.take_done().is_empty());
         progress.ended(place(0, 5), Ended::Done);
         progress.ended(place(1, 1), Ended::Done);
         progress.ended(place(1, 2), Ended::LeftForLater);
         assert_eq!(progress.take_done(), [place(0, 7), place(1, 2)]);
-        assert_eq!(progress.take_done(), [], "nothing is committed twice");
+        assert!(progress.take_done().is_empty(), "nothing is committed twice");
         progress.ended(place(0, 7), Ended::Done);
         assert_eq!(progress.take_done(), [place(0, 8)]);
     }

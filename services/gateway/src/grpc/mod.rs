@@ -135,6 +135,7 @@ async fn process(
     let patience = deadline(&head.headers)?
         .map_or(inner.config.call_timeout, |deadline| deadline.min(inner.config.call_timeout));
     let answering = serve(head, body, call);
+    let answering = vidimus_runtime::deadline::within(patience, answering);
     let response = tokio::time::timeout(patience, answering).await.map_err(|_| deadline::exceeded())?;
     Ok((response, refused.get().copied()))
 }

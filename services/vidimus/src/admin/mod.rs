@@ -23,6 +23,7 @@ use vidimus_runtime::dead_letters::DeadLetters;
 use crate::adapters;
 use crate::config::Config;
 use crate::output;
+use crate::roles::Store;
 use buckets::BucketCommand;
 use bulk_index::BulkIndexArguments;
 use collections::{AdminAudit, CollectionCommand};
@@ -179,10 +180,17 @@ pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<E
 }
 
 async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value> {
-    config.data()?;
+    if !config.admin.addresses.is_empty() {
+        return client::execute(config, &command).await;
+    }
+    if !config.is_embedded(Store::Blobs)? {
+        bail!(
+            "set admin.addresses to the operators' addresses of the service's processes, and admin.token_file"
+        );
+    }
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let blobs = match adapters::open_blobs(config, Arc::clone(&random)) {
+    let blobs = match adapters::open_blobs(config, Arc::clone(&random)).await {
         Ok(blobs) => blobs,
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::InUse { .. })) => {
             return client::execute(config, &command).await;
@@ -190,7 +198,7 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
         Err(error) => return Err(error),
     };
     if matches!(command, AdminCommand::Reconcile { .. }) {
-        bail!("no service runs on {}: start it, it reconciles by itself", config.data()?.display());
+        bail!("no service runs on this directory: start it, it reconciles by itself");
     }
     let log = match command {
         AdminCommand::SetRetention(_) | AdminCommand::DeadLetters(_) => {

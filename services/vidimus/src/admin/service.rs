@@ -154,6 +154,12 @@ impl AdminService {
         }
     }
 
+    /// Whether the command needs a role that this process does not have.
+    #[must_use]
+    pub const fn lacks(&self, command: &AdminCommand) -> bool {
+        matches!(command, AdminCommand::Reconcile { .. }) && self.ledger.is_none()
+    }
+
     async fn reconcile(&self, full: bool) -> Result<Value, Failure> {
         let message = "reconciling needs the running service";
         let ledger = self.ledger.as_ref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, message))?;

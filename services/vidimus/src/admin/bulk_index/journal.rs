@@ -127,7 +127,7 @@ impl Journal {
             answered: HashSet::new(),
             totals: Totals::default(),
             reasons: BTreeMap::new(),
-            flushed_at: now(),
+            flushed_at: Instant::now(),
             folder,
         };
         journal.read_answers()?;
@@ -188,7 +188,7 @@ impl Journal {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        self.flushed_at = now();
+        self.flushed_at = Instant::now();
         // Refusals first: one that is answered is not asked for again.
         self.refusals.flush().context("write the refusals")?;
         self.answers.flush().context("write the journal")
@@ -213,14 +213,6 @@ impl Journal {
     pub(super) fn refused_path(&self) -> PathBuf {
         self.folder.join("refused.jsonl")
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "when to flush a file of this very process is nobody else's affair"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// Appends behind what is there. What was cut off by a kill is ended first, so that the next line is one of its own.

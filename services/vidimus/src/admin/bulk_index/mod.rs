@@ -12,10 +12,12 @@ mod templates;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tonic::Code;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -58,6 +60,9 @@ pub struct BulkIndexArguments {
     pub allow_refused: bool,
 }
 
+/// How long it may take to reach a process.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 type Client = BulkAdministrationClient<InterceptedService<Channel, Bearer>>;
 
 /// Adds the administration's token.
@@ -92,11 +97,11 @@ pub(super) async fn run(
     let again = format!("should it break off, go on with --job {job_id}");
     output::note(&format!("job {job_id}: {} answered so far; {again}", journal.totals().answered()));
     let target = v1::BulkTarget { tenant: job.tenant, collection: job.collection, job_id: job_id.clone() };
-    let client = connect(config).await?;
+    let client = connect(config, &target).await?;
     let bar = progress_bar();
     let ran = match (&arguments.source, &arguments.templates) {
         (Some(source), _) => {
-            let source = Source::open(config, source)?;
+            let source = Source::open(config, source).await?;
             photos::run(client, (target, source), &mut journal, &bar).await
         }
         (None, Some(file)) => templates::run(client, (target, file), &mut journal, &bar).await,
@@ -114,14 +119,33 @@ pub(super) async fn run(
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
-async fn connect(config: &Config) -> anyhow::Result<Client> {
-    let (running, token) = client::running(config)?;
-    let endpoint = Endpoint::from_shared(format!("http://{}", running.operators))?;
-    let asking = || format!("ask the service at {} (process {})", running.operators, running.pid);
-    let channel = endpoint.connect().await.with_context(asking)?;
+/// The first of the configured processes that is there and takes jobs; the first refusal of one that does is the answer.
+async fn connect(config: &Config, target: &v1::BulkTarget) -> anyhow::Result<Client> {
+    let (addresses, token) = client::whom_to_ask(config).context("no service runs")?;
     let bearer = Bearer(format!("Bearer {token}").parse().context("read the administration's token")?);
-    let client = BulkAdministrationClient::with_interceptor(channel, bearer);
-    Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    let mut refusal = anyhow::anyhow!("admin.addresses names no process");
+    for address in addresses {
+        let asking = || format!("ask the service at {address}");
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_TIMEOUT);
+        let channel = match endpoint.connect().await.with_context(asking) {
+            Ok(channel) => channel,
+            Err(away) => {
+                refusal = away;
+                continue;
+            }
+        };
+        let client = BulkAdministrationClient::with_interceptor(channel, bearer.clone());
+        let mut client =
+            client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        match client.check(target.clone()).await {
+            Ok(_) => return Ok(client),
+            Err(status) if status.code() == Code::Unimplemented => {
+                refusal = anyhow::anyhow!("{address} takes no bulk jobs: it calls no ingestion");
+            }
+            Err(status) => return Err(photos::said(status)),
+        }
+    }
+    Err(refusal)
 }
 
 /// A bar on standard error; none where that is no terminal.

@@ -51,12 +51,12 @@ impl BulkService {
         Router::new().route_service("/vidimus.internal.v1.BulkAdministration/{method}", server)
     }
 
-    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    fn authorize<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let sent = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         if is_bearer(sent, &self.token) {
             return Ok(());
         }
-        let message = "administration needs the token of the data directory";
+        let message = "administration needs the service's token";
         Err(status_from_failure(&Failure::new(ErrorCode::Unauthenticated, message)))
     }
 
@@ -107,11 +107,17 @@ impl BulkService {
 impl BulkAdministration for BulkService {
     type IndexPhotosStream = Answers;
 
+    async fn check(&self, request: Request<v1::BulkTarget>) -> Result<Response<v1::BulkCheck>, Status> {
+        self.authorize(&request)?;
+        let found = self.collection(request.get_ref()).await;
+        found.map(|_| Response::new(v1::BulkCheck {})).map_err(|failure| status_from_failure(&failure))
+    }
+
     async fn index_photos(
         &self,
         request: Request<Streaming<v1::IndexPhotosRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        self.check(&request)?;
+        self.authorize(&request)?;
         let mut messages = request.into_inner();
         let begun = self.begin(&mut messages).await.map_err(|failure| status_from_failure(&failure))?;
         let (job, first) = begun;
@@ -133,7 +139,7 @@ impl BulkAdministration for BulkService {
         &self,
         request: Request<v1::IndexTemplatesRequest>,
     ) -> Result<Response<v1::BulkState>, Status> {
-        self.check(&request)?;
+        self.authorize(&request)?;
         self.import(request.into_inner()).await.map(Response::new)
     }
 }

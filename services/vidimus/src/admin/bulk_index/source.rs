@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use vidimus_domain::catalog::ImportPrefix;
 use vidimus_domain::limits::PHOTO_OBJECT_BYTES_MAX;
-use vidimus_ports::{Found, PhotoSource, SourceObject};
+use vidimus_ports::{Found, PhotoSource, SourceObject, SystemRandom};
 
 use crate::adapters;
 use crate::config::Config;
@@ -38,7 +38,7 @@ impl Source {
     ///
     /// # Errors
     /// Where there is no such folder, or a URI is not below the place of imports.
-    pub(super) fn open(config: &Config, text: &str) -> anyhow::Result<Self> {
+    pub(super) async fn open(config: &Config, text: &str) -> anyhow::Result<Self> {
         if !text.contains("://") {
             let root = PathBuf::from(text);
             ensure!(root.is_dir(), "{text} is no folder");
@@ -52,7 +52,11 @@ impl Source {
         };
         let (prefix, within) = below(imports, text)
             .with_context(|| format!("{text} must lie below the configured place of imports, {imports}"))?;
-        Ok(Self::Imports { photos: adapters::open_imports(config)?, prefix, within })
+        Ok(Self::Imports {
+            photos: adapters::open_photos(config, Arc::new(SystemRandom)).await?,
+            prefix,
+            within,
+        })
     }
 
     /// The names after `after`, in order; none where there are no more.
@@ -158,8 +162,9 @@ mod tests {
             fs::write(path, "photo").unwrap();
         }
         std::os::unix::fs::symlink("b.jpg", root.path().join("link.jpg")).unwrap();
-        let source = Source::open(&Config::default(), &root.path().display().to_string()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let folder = root.path().display().to_string();
+        let source = runtime.block_on(Source::open(&Config::default(), &folder)).unwrap();
         let names = |after| runtime.block_on(source.names(after)).unwrap();
         assert_eq!(names(None), ["a/1.jpg", "a/2.jpg", "b.jpg"]);
         assert_eq!(names(Some("a/1.jpg")), ["a/2.jpg", "b.jpg"]);
