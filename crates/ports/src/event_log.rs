@@ -52,7 +52,7 @@ impl Topic {
             Self::Photos => &["embedding"],
             Self::Changes => &["indexing"],
             Self::Audit => &["ledger"],
-            Self::PhotosDead => &[],
+            Self::PhotosDead => &["dead-letters"],
         }
     }
 }

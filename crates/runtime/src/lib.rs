@@ -1,11 +1,14 @@
 //! What every role needs besides its ports: the error tables, the catalog, the record store, calls between
 //! processes, shutdown, telemetry.
 
+pub mod accepted_photos;
 pub mod audit;
 pub mod backlog;
+pub mod bulk;
 pub mod catalog;
 pub mod changes;
 pub mod client_tokens;
+pub mod dead_letters;
 pub mod deadline;
 pub mod errors;
 pub mod invariants;

@@ -74,8 +74,7 @@ impl Query {
         let audit = AuditLog::new(Arc::clone(&deps.log));
         let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
         let users = Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
-        let trust =
-            Trust::new(Arc::clone(&deps.index), deps.searchable.clone(), Arc::clone(&deps.clock));
+        let trust = Trust::new(Arc::clone(&deps.index), deps.searchable.clone(), Arc::clone(&deps.clock));
         Self { audit, records, users, trust, metrics: Metrics::new(registry), deps }
     }
 

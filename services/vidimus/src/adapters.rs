@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 use vidimus_edge::{EdgeConfig, EdgeIndex};
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, FilePhotoSource, LogOptions};
+use vidimus_kafka::{KafkaDeps, KafkaEventLog, KafkaMetrics};
 use vidimus_onnx::{Manifest, Model, ModelStore, OnnxEncoder, OnnxRuntime};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
@@ -157,6 +158,10 @@ pub async fn open_log(
             };
             Ok(Arc::new(FileEventLog::open(Directory::open(folder)?, options, &*random)?))
         }
+        LogPlace::Kafka(uri) => {
+            let deps = KafkaDeps { random, metrics: KafkaMetrics::new(registry) };
+            Ok(Arc::new(KafkaEventLog::open(&uri, config.kafka.clone(), deps).await?))
+        }
     }
 }
 
@@ -166,7 +171,11 @@ pub async fn open_log(
 /// Where something is missing, damaged or in use; the message says what and, where a command mends it, which.
 pub async fn open(config: &Config, registry: &mut Registry) -> anyhow::Result<Opened> {
     let roles = config.roles();
-    let uses = |store: Store| roles.iter().any(|role| role.stores().contains(&store));
+    let has_workers = config.has_workers()?;
+    let uses = |store: Store| {
+        let is_workers = has_workers && store != Store::Index;
+        is_workers || roles.iter().any(|role| role.stores().contains(&store))
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let (manifest, encoder) = match config.has(Role::Embedding) {
@@ -194,7 +203,11 @@ pub async fn open(config: &Config, registry: &mut Registry) -> anyhow::Result<Op
     Ok(Opened { adapters, manifest, edge })
 }
 
-async fn open_photos(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn PhotoSource>> {
+/// The place of photos that tenants name by bucket, and that bulk jobs bring in.
+///
+/// # Errors
+/// Where it cannot be reached.
+pub async fn open_photos(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn PhotoSource>> {
     match config.imports_place()? {
         ImportsPlace::Files(folder) => Ok(Arc::new(FilePhotoSource::new(folder))),
         ImportsPlace::S3(location) => {
@@ -213,7 +226,8 @@ fn open_encoder(config: &Config) -> anyhow::Result<(Manifest, Arc<dyn FaceEncode
 
 /// What is known of the configured model without its files: what its scores mean.
 fn known_manifest(config: &Config) -> anyhow::Result<Manifest> {
-    let imported = config.models_directory().map(|directory| ModelStore::new(directory).manifest(&config.models.name));
+    let imported =
+        config.models_directory().map(|directory| ModelStore::new(directory).manifest(&config.models.name));
     match imported {
         Ok(Ok(manifest)) => Ok(manifest),
         Ok(Err(_)) | Err(_) => {

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use async_trait::async_trait;
-use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody, ShownFace};
 use vidimus_domain::geometry::BoundingBox;
+use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody, ShownFace};
 use vidimus_domain::{
-    CollectionUid, ErrorCode, FaceId, FaceNumber, ImageId, Nonce, Part, Placement, Template,
-    TenantId, UnixMillis, Version,
+    CollectionUid, ErrorCode, FaceId, FaceNumber, ImageId, Nonce, Part, Placement, Template, TenantId,
+    UnixMillis, Version,
 };
 use vidimus_edge::EdgeIndex;
 use vidimus_indexing::Baseline;
@@ -75,10 +75,8 @@ impl FileMarker {
 impl PointMarker {
     /// The gallery of no tenant and no collection.
     fn gallery(&self) -> Gallery {
-        let part = Part {
-            tenant: TenantId::from_random([0; 16]),
-            collection: CollectionUid::from_random([0; 16]),
-        };
+        let part =
+            Part { tenant: TenantId::from_random([0; 16]), collection: CollectionUid::from_random([0; 16]) };
         Gallery { part, placement: self.placement.clone() }
     }
 

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use vidimus_edge::EdgeIndex;
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions, OpenError};
 use vidimus_onnx::{OnnxEncoder, OnnxRuntime};
 use vidimus_ports::random::SystemRandom;
 
-use crate::adapters::{edge_config, load_model, open_bucket, open_index, runtime_path};
+use crate::adapters::{edge_config, load_model, open_bucket, open_index, open_log, runtime_path};
 use crate::config::{BlobsPlace, Config, IndexPlace, LogPlace};
 use crate::output;
 use crate::roles::Role;
@@ -83,7 +84,13 @@ async fn blobs(config: &Config) -> anyhow::Result<String> {
 }
 
 async fn log(config: &Config) -> anyhow::Result<String> {
-    let LogPlace::Files(place) = config.log_place()?;
+    let place = match config.log_place()? {
+        LogPlace::Files(place) => place,
+        LogPlace::Kafka(uri) => {
+            open_log(config, Arc::new(SystemRandom), &mut Registry::default()).await?;
+            return Ok(format!("{uri} answers, and its topics are set up as they must be"));
+        }
+    };
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
@@ -107,9 +114,10 @@ async fn edge_index(config: &Config, place: PathBuf) -> anyhow::Result<String> {
     }
     // The index has no lock of its own: that of the blobs or of the log guards it.
     let guard = match (config.blobs_place()?, config.log_place()?) {
-        (BlobsPlace::Files(folder), _) | (_, LogPlace::Files(folder)) => folder,
+        (BlobsPlace::Files(folder), _) | (_, LogPlace::Files(folder)) => Some(folder),
+        _ => None,
     };
-    let _lock = Directory::open(guard)?;
+    let _lock = guard.map(Directory::open).transpose()?;
     let index = EdgeIndex::open(edge_config(config, place.clone())).await?;
     let statistics = index.statistics().await?;
     let points: u64 = statistics.iter().map(|placement| placement.points).sum();

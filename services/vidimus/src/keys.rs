@@ -16,7 +16,10 @@ const PAGE_TOKENS: &str = "page-tokens";
 
 /// What seals page tokens, of all gateways that share these blobs: made where there is none yet. It is as secret as the tenants' keys,
 /// which lie beside it.
-pub(crate) async fn shared_page_tokens(blobs: &dyn BlobStore, random: &dyn Random) -> anyhow::Result<[u8; 32]> {
+pub(crate) async fn shared_page_tokens(
+    blobs: &dyn BlobStore,
+    random: &dyn Random,
+) -> anyhow::Result<[u8; 32]> {
     let key = BlobKey::service_secret(PAGE_TOKENS);
     let context = "read the key of page tokens";
     if let Some(blob) = blobs.get(&key).await.context(context)? {

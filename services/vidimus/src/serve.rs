@@ -12,10 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vidimus_gateway::Gateway;
+use vidimus_runtime::dead_letters::DeadLetters;
 use vidimus_runtime::shutdown::Shutdown;
 use vidimus_runtime::transport::RoleServer;
 
 use crate::adapters::{self, Adapters, Opened};
+use crate::admin::bulk_index::service::BulkService;
 use crate::admin::collections::AdminAudit;
 use crate::admin::service::AdminService;
 use crate::config::Config;
@@ -71,15 +73,16 @@ pub async fn serve(
     let shutdown = Shutdown::new();
     let core = Core::assemble(&config, &opened, &adapters, &mut registry).await?;
     let admin = core.as_ref().map(|core| administration(&config, core, &adapters)).transpose()?.flatten();
-    let params =
-        RoleParams { config: &config, adapters: &adapters, core: core.clone(), shutdown: &shutdown };
+    let params = RoleParams { config: &config, adapters: &adapters, core: core.clone(), shutdown: &shutdown };
     let started = roles::start(params, &mut registry)?;
     started.tell_health(&shutdown).await;
+    let bulk = admin.as_ref().and_then(|admin| bulk(admin, &started, &adapters));
     let operators = Operators {
         registry: Arc::new(registry),
         searchable: started.searchable.clone(),
         shutdown: shutdown.clone(),
         admin,
+        bulk,
     };
     if let Some(file) = &service_file {
         write_json(file, &running)?;
@@ -106,7 +109,11 @@ fn forget(service_file: Option<&Path>) {
 }
 
 /// Administration, where there is a token for it.
-fn administration(config: &Config, core: &Core, adapters: &Adapters) -> anyhow::Result<Option<Administration>> {
+fn administration(
+    config: &Config,
+    core: &Core,
+    adapters: &Adapters,
+) -> anyhow::Result<Option<Administration>> {
     let token = match &config.admin.token_file {
         Some(file) => keys::token_of(file)?,
         None if config.is_embedded(Store::Blobs)? => {
@@ -121,8 +128,26 @@ fn administration(config: &Config, core: &Core, adapters: &Adapters) -> anyhow::
     };
     let has_ledger = config.has(Role::Ledger);
     let ledger = core.indexed.as_ref().filter(|_| has_ledger).map(|indexed| Arc::clone(&indexed.ledger));
-    let service = AdminService { catalog: Arc::clone(&core.catalog), ledger, audit: Some(audit) };
+    let dead_letters = DeadLetters {
+        log: Arc::clone(&core.log),
+        blobs: Arc::clone(&core.blobs),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+    };
+    let catalog = Arc::clone(&core.catalog);
+    let service = AdminService { catalog, ledger, dead_letters: Some(dead_letters), audit: Some(audit) };
     Ok(Some(Administration { service, token }))
+}
+
+/// Bulk jobs of administrators, where this process knows an ingestion.
+fn bulk(admin: &Administration, started: &Started, adapters: &Adapters) -> Option<BulkService> {
+    Some(BulkService {
+        ingestion: started.ingestion.clone()?,
+        catalog: Arc::clone(&admin.service.catalog),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+        token: admin.token.clone(),
+    })
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Bound> {

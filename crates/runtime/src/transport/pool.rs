@@ -325,9 +325,9 @@ impl Maker {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .tcp_nodelay(true);
         let endpoint = match &self.tls {
-            Some(tls) => {
-                endpoint.tls_config(tls.client(&host.name)).map_err(TransportError::tonic("use certificates"))?
-            }
+            Some(tls) => endpoint
+                .tls_config(tls.client(&host.name))
+                .map_err(TransportError::tonic("use certificates"))?,
             None => endpoint,
         };
         Ok(Arc::new(Member {

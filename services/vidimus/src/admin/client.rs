@@ -37,7 +37,7 @@ pub(super) async fn execute(config: &Config, command: &AdminCommand) -> anyhow::
 }
 
 /// The operators' addresses and the token: of the configuration, else of the service that has the data directory.
-fn whom_to_ask(config: &Config) -> anyhow::Result<(Vec<SocketAddr>, String)> {
+pub(super) fn whom_to_ask(config: &Config) -> anyhow::Result<(Vec<SocketAddr>, String)> {
     let addresses = match config.admin.addresses.as_slice() {
         [] => {
             let path = config.data()?.join(SERVICE_FILE);

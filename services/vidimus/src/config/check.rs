@@ -27,6 +27,7 @@ impl Config {
         self.gateway.check().map_err(|wrong| anyhow::anyhow!("gateway: {wrong}"))?;
         self.transport.check().map_err(|wrong| anyhow::anyhow!("transport: {wrong}"))?;
         self.s3.check().context("s3")?;
+        self.kafka.check().context("kafka")?;
         self.qdrant.check().context("qdrant")?;
         if self.storage.log_partitions == 0 {
             bail!("storage.log_partitions must be at least 1");
@@ -44,10 +45,12 @@ impl Config {
                         "the {role} role calls {callee}, which is not in this process: \
                          set {setting} = \"http://HOST:7602\", or add {callee} to the roles"
                     ),
-                    Peer::Elsewhere(addresses) if addresses.over_tls() != self.transport.tls.is_some() => bail!(
-                        "{setting} = {:?}: it must be https:// exactly where transport.tls is set",
-                        addresses.to_string()
-                    ),
+                    Peer::Elsewhere(addresses) if addresses.over_tls() != self.transport.tls.is_some() => {
+                        bail!(
+                            "{setting} = {:?}: it must be https:// exactly where transport.tls is set",
+                            addresses.to_string()
+                        )
+                    }
                     Peer::Local | Peer::Elsewhere(_) => {}
                 }
             }
@@ -62,7 +65,8 @@ impl Config {
             if !is_used || !self.is_embedded(store)? {
                 continue;
             }
-            let absent = Role::ALL.iter().filter(|role| role.stores().contains(&store) && !roles.contains(role));
+            let absent =
+                Role::ALL.iter().filter(|role| role.stores().contains(&store) && !roles.contains(role));
             let absent: Vec<_> = absent.map(ToString::to_string).collect();
             if !absent.is_empty() {
                 bail!(
@@ -78,6 +82,13 @@ impl Config {
             bail!("index = edge:// has no lock of its own: it needs blobs or log in a directory beside it");
         }
         Ok(())
+    }
+
+    /// Whether this process has workers of the bulk lane: beside the encoder where processes share the stores; where they lie in
+    /// a directory, beside ingestion, which has it.
+    pub(crate) fn has_workers(&self) -> anyhow::Result<bool> {
+        let is_shared = !self.is_embedded(Store::Blobs)? && !self.is_embedded(Store::Log)?;
+        Ok(self.has(if is_shared { Role::Embedding } else { Role::Ingestion }))
     }
 
     /// Whether this process has the store, alone.
@@ -117,24 +128,34 @@ mod tests {
         let rest = Config { embedding: elsewhere(), ..config(&[]) };
         rest.check().unwrap();
         assert!(!rest.has(Role::Embedding) && !rest.is_called());
-        let alone = Config { models: crate::config::Models { directory: Some("/m".into()), ..Default::default() }, data: None, ..config(&[Role::Embedding]) };
+        assert!(rest.has_workers().unwrap(), "they are where the directory is");
+        let alone = Config {
+            models: crate::config::Models { directory: Some("/m".into()), ..Default::default() },
+            data: None,
+            ..config(&[Role::Embedding])
+        };
         alone.check().unwrap();
-        assert!(alone.is_called());
+        assert!(alone.is_called() && !alone.has_workers().unwrap());
         assert!(!config(&[]).is_called());
     }
 
     #[test]
     fn a_role_without_those_that_it_calls_is_refused() {
         let gateway = refusal(&config(&[Role::Gateway]));
-        assert!(gateway.contains("gateway role calls ingestion") && gateway.contains("peers.ingestion"), "{gateway}");
-        let without_embedding: Vec<_> = Role::ALL.into_iter().filter(|role| *role != Role::Embedding).collect();
+        assert!(
+            gateway.contains("gateway role calls ingestion") && gateway.contains("peers.ingestion"),
+            "{gateway}"
+        );
+        let without_embedding: Vec<_> =
+            Role::ALL.into_iter().filter(|role| *role != Role::Embedding).collect();
         assert!(refusal(&config(&without_embedding)).contains("calls embedding"));
     }
 
     #[test]
     fn a_directory_is_one_processs_alone() {
         let query = Config { embedding: elsewhere(), ..config(&[Role::Query]) };
-        let query = Config { peers: crate::config::Peers { indexing: elsewhere(), ..Default::default() }, ..query };
+        let query =
+            Config { peers: crate::config::Peers { indexing: elsewhere(), ..Default::default() }, ..query };
         let refused = refusal(&query);
         assert!(refused.contains("one process's alone") && refused.contains("ledger"), "{refused}");
     }

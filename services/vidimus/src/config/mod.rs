@@ -15,9 +15,11 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use vidimus_domain::Placement;
+use vidimus_embedding::WorkerConfig;
 use vidimus_gateway::GatewayConfig;
 use vidimus_indexing::IndexingConfig;
 use vidimus_ingestion::IngestionConfig;
+use vidimus_kafka::KafkaConfig;
 use vidimus_ledger::LedgerConfig;
 use vidimus_onnx::EncoderConfig;
 use vidimus_qdrant::QdrantConfig;
@@ -41,7 +43,7 @@ pub struct Config {
     pub roles: Vec<Role>,
     /// Records, photos, catalog, audit batches: `file:///PATH` or `s3://BUCKET/PREFIX`.
     pub blobs: Option<String>,
-    /// The durable log: `file:///PATH`.
+    /// The durable log: `file:///PATH` or `kafka://HOST:PORT[,HOST:PORT…]`.
     pub log: Option<String>,
     /// The searchable projection: `edge:///PATH` or `qdrant://HOST:PORT`.
     pub index: Option<String>,
@@ -68,10 +70,14 @@ pub struct Config {
     pub index_options: IndexOptions,
     /// The blobs and the photos of imports, where they are in buckets.
     pub s3: S3Config,
+    /// The log, where it is Kafka.
+    pub kafka: KafkaConfig,
     /// The index, where it is Qdrant.
     pub qdrant: QdrantConfig,
     /// The encoder; defaults follow the number of cores.
     pub encoder: EncoderConfig,
+    /// The bulk lane's worker.
+    pub worker: WorkerConfig,
     /// Limits of the gateway.
     pub gateway: GatewayConfig,
     /// Waits and limits of ingestion.
@@ -168,8 +174,10 @@ impl Default for Config {
             storage: Storage::default(),
             index_options: IndexOptions::default(),
             s3: S3Config::default(),
+            kafka: KafkaConfig::default(),
             qdrant: QdrantConfig::default(),
             encoder: EncoderConfig::default(),
+            worker: WorkerConfig::default(),
             gateway: GatewayConfig::default(),
             ingestion: IngestionConfig::default(),
             indexing: IndexingConfig::default(),

@@ -23,6 +23,8 @@ pub enum BlobsPlace {
 pub enum LogPlace {
     /// In a directory of this machine, which is one process's alone.
     Files(PathBuf),
+    /// On these brokers, named by a URI.
+    Kafka(String),
 }
 
 /// Where the index is.
@@ -68,7 +70,8 @@ impl Config {
         let Some(uri) = &self.log else { return Ok(LogPlace::Files(self.data()?.join("log"))) };
         match uri.split_once("://") {
             Some(("file", path)) => Ok(LogPlace::Files(absolute("log", uri, path)?)),
-            _ => bail!("log = {uri:?}: it must be file:///ABSOLUTE/PATH"),
+            Some(("kafka", brokers)) if !brokers.is_empty() => Ok(LogPlace::Kafka(uri.clone())),
+            _ => bail!("log = {uri:?}: it must be file:///ABSOLUTE/PATH or kafka://HOST:PORT[,HOST:PORT…]"),
         }
     }
 
@@ -83,7 +86,9 @@ impl Config {
             Some(("qdrant" | "qdrants", _)) => {
                 Ok(IndexPlace::Qdrant(uri.parse().with_context(|| format!("index = {uri:?}"))?))
             }
-            _ => bail!("index = {uri:?}: it must be edge:///ABSOLUTE/PATH or qdrant://HOST:PORT[,HOST:PORT…]"),
+            _ => {
+                bail!("index = {uri:?}: it must be edge:///ABSOLUTE/PATH or qdrant://HOST:PORT[,HOST:PORT…]")
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What every role stands on that keeps something.
+//! What every role stands on.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Indexed {
 }
 
 impl Core {
-    /// Made of the adapters (as a test may have wrapped them); none where embedding is this process's only role.
+    /// Made of the adapters (as a test may have wrapped them); none where embedding is this process's only role, without workers.
     ///
     /// # Errors
     /// Where the blobs fail, or a secret is damaged.
@@ -58,7 +58,7 @@ impl Core {
         adapters: &Adapters,
         registry: &mut Registry,
     ) -> anyhow::Result<Option<Self>> {
-        if config.roles() == [Role::Embedding] {
+        if config.roles() == [Role::Embedding] && !config.has_workers()? {
             return Ok(None);
         }
         let (blobs, log) = (adapters.blobs()?, adapters.log()?);
@@ -67,6 +67,7 @@ impl Core {
         let face_models = Arc::new(FaceModels {
             face_model_version: catalog.face_model_version(&placement).await?,
             calibration: opened.manifest.calibration()?,
+            dimension: opened.manifest.embedder.dimension,
             placement,
         });
         let indexed = match &adapters.index {

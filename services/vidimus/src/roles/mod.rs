@@ -16,9 +16,7 @@ use start::Starting;
 pub use start::{RoleParams, Started, start};
 
 /// What a process can be.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Turns photos into templates.
@@ -57,7 +55,14 @@ struct Row {
 
 /// Whoever is called stands above its callers, so it is started before them.
 const TABLE: [Row; 6] = [
-    Row { role: Role::Embedding, name: "embedding", stores: &[], calls: &[], start: |starting| starting.embedding() },
+    Row {
+        role: Role::Embedding,
+        name: "embedding",
+        // The workers of the bulk lane need blobs and log, which a process may have without them: `Config::has_workers`.
+        stores: &[],
+        calls: &[],
+        start: |starting| starting.embedding(),
+    },
     Row {
         role: Role::Indexing,
         name: "indexing",

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use vidimus_embedding::{EmbeddingDeps, EmbeddingRole};
+use vidimus_embedding::{EmbeddingDeps, EmbeddingRole, EncoderElsewhere, Worker, WorkerDeps};
 use vidimus_gateway::{Gateway, GatewayDeps};
 use vidimus_indexing::{Indexing, IndexingDeps};
 use vidimus_ingestion::{Ingestion, IngestionDeps};
+use vidimus_ports::FaceEncoder;
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::{Embedding, EmbeddingServer};
 use vidimus_proto::internal::v1::indexing_server::IndexingServer;
@@ -16,6 +17,7 @@ use vidimus_proto::internal::v1::ingestion_server::IngestionServer;
 use vidimus_proto::internal::v1::query_server::QueryServer;
 use vidimus_query::{Query, QueryDeps};
 use vidimus_runtime::invariants::Invariants;
+use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::shutdown::Shutdown;
 use vidimus_runtime::transport::remote::Remote;
 use vidimus_runtime::transport::{
@@ -42,6 +44,8 @@ pub struct RoleParams<'a> {
 pub struct Started {
     /// The tenants' door, where it is in this process.
     pub gateway: Option<Gateway>,
+    /// Takes bulk jobs, here or elsewhere, where this process calls it.
+    pub ingestion: Option<Arc<dyn v1::ingestion_server::Ingestion>>,
     /// What other processes call.
     pub server: RoleServer,
     /// Whether the index has all that it should; true where this process does not care.
@@ -77,6 +81,7 @@ async fn tell(health: Health, service: &'static str, mut known: watch::Receiver<
 pub fn start(params: RoleParams<'_>, registry: &mut Registry) -> anyhow::Result<Started> {
     let started = Started {
         gateway: None,
+        ingestion: None,
         server: RoleServer::new(params.config.transport.clone(), registry),
         searchable: watch::channel(true).1,
         has_index: false,
@@ -88,6 +93,9 @@ pub fn start(params: RoleParams<'_>, registry: &mut Registry) -> anyhow::Result<
         if roles.contains(&role) {
             (role.row().start)(&mut starting)?;
         }
+    }
+    if starting.params.config.has_workers()? {
+        starting.workers()?;
     }
     Ok(starting.started)
 }
@@ -158,6 +166,7 @@ impl Starting<'_> {
         let role = Arc::new(Ingestion::new(self.params.config.ingestion.clone(), deps, self.registry));
         let server = IngestionServer::from_arc(Arc::clone(&role));
         self.started.server.add(server.max_decoding_message_size(MESSAGE_BYTES_MAX));
+        self.started.ingestion = Some(Arc::clone(&role) as Arc<dyn v1::ingestion_server::Ingestion>);
         self.callees.ingestion = Some(role);
         Ok(())
     }
@@ -200,6 +209,7 @@ impl Starting<'_> {
             Some(remote) => Arc::new(remote),
             None => self.callees.query.clone().context("the gateway has no query to call")?,
         };
+        self.started.ingestion = Some(Arc::clone(&ingestion));
         let deps = GatewayDeps {
             ingestion,
             query,
@@ -212,6 +222,28 @@ impl Starting<'_> {
             token_key: core.token_key,
         };
         self.started.gateway = Some(Gateway::new(self.params.config.gateway.clone(), deps, self.registry));
+        Ok(())
+    }
+
+    /// The workers of the bulk lane, with the encoder of this process or one elsewhere.
+    fn workers(&mut self) -> anyhow::Result<()> {
+        let core = self.core()?;
+        let encoder: Arc<dyn FaceEncoder> = match &self.params.adapters.encoder {
+            Some(encoder) => Arc::clone(encoder),
+            None => {
+                let FaceModels { placement, dimension, .. } = (*core.face_models).clone();
+                Arc::new(EncoderElsewhere::new(self.callee_embedding()?, placement, dimension))
+            }
+        };
+        let deps = WorkerDeps {
+            blobs: core.blobs,
+            log: core.log,
+            catalog: core.catalog,
+            encoder,
+            clock: Arc::clone(&self.params.adapters.clock),
+            random: Arc::clone(&self.params.adapters.random),
+        };
+        Worker::start(self.params.config.worker.clone(), deps, self.params.shutdown, self.registry);
         Ok(())
     }
 

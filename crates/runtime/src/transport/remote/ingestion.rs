@@ -34,6 +34,31 @@ impl Ingestion for Remote {
         self.pool.call(request, Repeat::NotSent, send).await
     }
 
+    async fn accept_photo(
+        &self,
+        request: Request<v1::AcceptPhotoRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        let send = |channel, request| async move { client(channel).accept_photo(request).await };
+        // What a job has brought in is known by the job's id.
+        self.pool.call(request, Repeat::Always, send).await
+    }
+
+    async fn bulk_states(
+        &self,
+        request: Request<v1::BulkStatesRequest>,
+    ) -> Result<Response<v1::BulkStatesResponse>, Status> {
+        let send = |channel, request| async move { client(channel).bulk_states(request).await };
+        self.pool.call(request, Repeat::Always, send).await
+    }
+
+    async fn import_templates(
+        &self,
+        request: Request<v1::ImportTemplatesRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        let send = |channel, request| async move { client(channel).import_templates(request).await };
+        self.pool.call(request, Repeat::Always, send).await
+    }
+
     async fn create_user(
         &self,
         request: Request<v1::CreateUserRequest>,
