@@ -20,9 +20,7 @@ use vidimus_ports::clock::SystemClock;
 use vidimus_ports::faulty::FlushedOnly;
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
-use vidimus_ports::{
-    Clock, FaceIndex, Listing, PortError, PortErrorKind, PortResult, Random, Topic,
-};
+use vidimus_ports::{Clock, FaceIndex, Listing, PortError, PortErrorKind, PortResult, Random, Topic};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::changes::Changes;
 use vidimus_runtime::records::{Records, Written};
@@ -104,7 +102,8 @@ impl World {
 
     /// A process with the role.
     fn indexing(&self) -> watch::Receiver<bool> {
-        let config = IndexingConfig { flush_interval: Duration::from_millis(50), ..IndexingConfig::default() };
+        let config =
+            IndexingConfig { flush_interval: Duration::from_millis(50), ..IndexingConfig::default() };
         let deps = IndexingDeps {
             blobs: self.blobs.clone(),
             log: self.log.clone(),
@@ -206,7 +205,8 @@ async fn processes_that_share_the_partitions_all_learn_that_everything_is_there(
     }
     assert_eq!(world.points().await, 40);
     world.end().await;
-    let committed = vidimus_ports::EventLog::committed(&*world.log, Topic::Changes, "indexing").await.unwrap();
+    let committed =
+        vidimus_ports::EventLog::committed(&*world.log, Topic::Changes, "indexing").await.unwrap();
     assert_eq!(committed.iter().map(|place| place.offset).sum::<u64>(), 40, "{committed:?}");
 }
 

@@ -62,7 +62,11 @@ impl Config {
     fn check_stores(&self, roles: &[Role]) -> anyhow::Result<()> {
         for store in Store::ALL {
             let is_used = roles.iter().any(|role| role.stores().contains(&store));
-            if !is_used || !self.is_embedded(store)? {
+            if !is_used {
+                continue;
+            }
+            self.check_place(store)?;
+            if !self.is_embedded(store)? {
                 continue;
             }
             let absent =
