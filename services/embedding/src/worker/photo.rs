@@ -68,7 +68,8 @@ impl From<Failure> for Trouble {
 impl Worker {
     /// Works on a photo until it is done or shutdown begins.
     pub(super) async fn work(&self, record: LogRecord) -> Ended {
-        let (mut failures, mut pause, mut doom) = (0, PAUSE_FIRST, None);
+        let (mut failures, mut pause) = (0, PAUSE_FIRST);
+        let mut doom: Option<String> = None;
         loop {
             let tried = match &doom {
                 None => self.embed(&record).await,
