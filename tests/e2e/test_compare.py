@@ -56,10 +56,8 @@ def test_a_quality_filter_leaves_unfit_faces_out(client, collection: str, photos
 
 
 def test_a_photo_in_a_mapped_bucket(client, collection: str, service: Service, photos) -> None:
-    folder = service.data / "imports/acme/in"
-    folder.mkdir(parents=True)
-    (folder / "obama.jpg").write_bytes(photos.obama)
-    (service.data / "imports/acme/secret.jpg").write_bytes(photos.obama2)
+    service.put_import("acme/in/obama.jpg", photos.obama)
+    service.put_import("acme/secret.jpg", photos.obama2)
     image = {"S3Object": {"Bucket": "photos", "Name": "obama.jpg"}}
     assert refusal(client.index_faces, CollectionId=collection, Image=image) == "InvalidS3ObjectException"
     service.admin("bucket", "map", "first", "photos", "acme/in")

@@ -161,5 +161,21 @@ pub trait FaceIndex: Send + Sync {
 
     /// Makes writes durable against power loss, and returns the time before which every write that had returned is so
     /// (by the given clock reading, taken before the call). `kill -9` alone loses no write that returned.
+    ///
+    /// An index that may lose writes on its own (see [`FaceIndex::losses`]) MUST NOT cover more after a loss than before it, until
+    /// it is told that the loss is made good: whoever commits on its word then stands still instead of losing something.
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis>;
+
+    /// How often, since this index was opened, writes that had returned and that no flush had covered may have been lost
+    /// without this process ending: the server behind it was away. It only grows, and it does so before a flush covers more
+    /// than was durable before the loss.
+    ///
+    /// Whoever commits on the word of [`FaceIndex::flush`] MUST read it before it begins at its commit, and again after each
+    /// flush: where it has grown, nothing is committed, and what lies behind the commit is written again.
+    fn losses(&self) -> u64;
+
+    /// Says that all that lies behind the commit was written again since there were `losses`. Later losses are not made good by
+    /// it. While a loss is not made good, and from opening on until the first call, the index recovers: a write replaces its
+    /// own version too, since what a server brings back after it died may be of different moments.
+    fn made_good(&self, losses: u64);
 }

@@ -8,9 +8,10 @@
 //!   would have left: everything that was flushed and nothing else.
 //!
 //! `vidimus-gallery` and `vidimus-load` are what benchmarks are made of: [`gallery`] fills a directory with synthetic faces,
-//! [`load`] searches them and measures.
+//! [`load`] searches them and measures. `qdrant-dev` is a Qdrant server where there is none: [`qdrant_dev`].
 
 pub mod gallery;
 pub mod load;
+pub mod qdrant_dev;
 pub mod snapshots;
 pub mod strike;

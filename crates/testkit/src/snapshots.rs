@@ -111,4 +111,12 @@ impl FaceIndex for Snapshots {
         copied.map_err(|error| failed().because(error))?.map_err(|error| failed().because(error))?;
         Ok(durable_before)
     }
+
+    fn losses(&self) -> u64 {
+        self.inner.losses()
+    }
+
+    fn made_good(&self, losses: u64) {
+        self.inner.made_good(losses);
+    }
 }

@@ -1,8 +1,9 @@
-//! The embedding role: photos to faces with templates, over gRPC or in process.
+//! The embedding role: photos to faces with templates, over gRPC or in process; and the workers of the bulk lane.
 //!
 //! It answers what its [`FaceEncoder`] finds. It keeps nothing, so that it can run any number of times.
 
 mod metrics;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use vidimus_runtime::errors::{failure_from_port, status_from_failure};
 use vidimus_runtime::turns::Turns;
 
 use metrics::Metrics;
+pub use worker::{EncoderElsewhere, Worker, WorkerConfig, WorkerDeps};
 
 /// When a caller that found the encoder busy may try again: about the time that its queue takes.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -244,6 +244,14 @@ impl FaceIndex for EdgeIndex {
         self.flush_all().await.map_err(|error| error.during("flush index"))?;
         Ok(called_at)
     }
+
+    /// The engine dies with this process, and with nothing else.
+    fn losses(&self) -> u64 {
+        0
+    }
+
+    /// Its recovery ends when everything was compared: see [`EdgeIndex::recovered`].
+    fn made_good(&self, _losses: u64) {}
 }
 
 /// The placements that have a folder.

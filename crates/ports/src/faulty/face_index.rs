@@ -64,4 +64,12 @@ impl FaceIndex for FaultyFaceIndex {
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {
         around(&*self.interference, Stage::IndexFlush, self.inner.flush(called_at)).await
     }
+
+    fn losses(&self) -> u64 {
+        self.inner.losses()
+    }
+
+    fn made_good(&self, losses: u64) {
+        self.inner.made_good(losses);
+    }
 }

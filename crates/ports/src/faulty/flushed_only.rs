@@ -1,5 +1,6 @@
 //! An index that loses power.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -17,18 +18,21 @@ type MakeIndex = Box<dyn Fn() -> Arc<dyn FaceIndex> + Send + Sync>;
 ///
 /// It serves from an inner index and keeps every effect that had success, in order; a flush marks those so far as
 /// durable. [`FlushedOnly::lose_power`] drops the others, makes a new inner index and has the durable effects take place
-/// again in it.
+/// again in it. It stands for a server that comes back: each power loss is one of its losses.
 pub struct FlushedOnly {
     make: MakeIndex,
     serving: RwLock<Arc<dyn FaceIndex>>,
     /// Held while an effect takes place, so that the order is theirs.
     effects: Mutex<Effects>,
+    losses: AtomicU64,
+    made_good: AtomicU64,
 }
 
 #[derive(Default)]
 struct Effects {
     flushed: Vec<Effect>,
     volatile: Vec<Effect>,
+    covered: UnixMillis,
 }
 
 enum Effect {
@@ -51,7 +55,8 @@ impl FlushedOnly {
     /// An empty index; `make` makes the inner ones.
     pub fn new(make: impl Fn() -> Arc<dyn FaceIndex> + Send + Sync + 'static) -> Self {
         let serving = RwLock::new(make());
-        Self { make: Box::new(make), serving, effects: Mutex::default() }
+        let (losses, made_good) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { make: Box::new(make), serving, effects: Mutex::default(), losses, made_good }
     }
 
     /// Loses the power and comes back: from now on only what was flushed is there.
@@ -61,6 +66,7 @@ impl FlushedOnly {
     pub async fn lose_power(&self) -> PortResult<()> {
         let mut effects = self.effects.lock().await;
         effects.volatile.clear();
+        self.losses.fetch_add(1, Ordering::SeqCst);
         let fresh = (self.make)();
         for effect in &effects.flushed {
             effect.take_place(&*fresh).await?;
@@ -120,8 +126,19 @@ impl FaceIndex for FlushedOnly {
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {
         let mut effects = self.effects.lock().await;
         let flushed_before = self.serving().flush(called_at).await?;
-        let Effects { flushed, volatile } = &mut *effects;
+        let Effects { flushed, volatile, covered } = &mut *effects;
         flushed.append(volatile);
-        Ok(flushed_before)
+        if self.made_good.load(Ordering::SeqCst) >= self.losses() {
+            *covered = flushed_before.max(*covered);
+        }
+        Ok(*covered)
+    }
+
+    fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
+    }
+
+    fn made_good(&self, losses: u64) {
+        self.made_good.fetch_max(losses, Ordering::SeqCst);
     }
 }

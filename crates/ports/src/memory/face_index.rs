@@ -182,6 +182,13 @@ impl FaceIndex for MemoryFaceIndex {
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {
         Ok(called_at)
     }
+
+    /// It lives and dies with its process.
+    fn losses(&self) -> u64 {
+        0
+    }
+
+    fn made_good(&self, _losses: u64) {}
 }
 
 #[cfg(test)]

@@ -231,6 +231,10 @@ pub async fn flush_covers_what_returned(subject: &Subject) -> PortResult<()> {
     subject.write(&subject.gallery(), &[live(subject.face(), 1, along(0))]).await?;
     let covered = subject.index.flush(NOW).await?;
     assert!(covered <= NOW, "{covered} was not yet");
+    let losses = subject.index.losses();
+    subject.index.made_good(losses);
+    assert!(subject.index.flush(NOW).await? >= covered, "what is durable stays durable");
+    assert_eq!(subject.index.losses(), losses, "nothing was lost meanwhile");
     Ok(())
 }
 

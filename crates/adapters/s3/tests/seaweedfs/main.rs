@@ -1,0 +1,12 @@
+//! The adapter against a real server: SeaweedFS, which each test starts for itself on free ports and in a temporary folder.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
+
+mod check;
+mod conformance;
+mod outages;
+mod proxy;
+mod puts;
+mod reads;
+mod server;
+mod versions;
