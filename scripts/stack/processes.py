@@ -81,12 +81,15 @@ class Processes:
     def start(self, environment: dict[str, str], models: Path, binary: Path | None = None) -> None:
         """Starts all, and waits until each says that it is ready."""
         self.prepare()
-        shared = {**environment, **self.peers(), "VIDIMUS__ADMIN__TOKEN_FILE": str(self.token_file)}
         for member in self.members:
-            self.start_one(member, shared, models, binary)
+            self.start_one(member, self.shared(environment), models, binary)
         deadline = time.monotonic() + READY_SECONDS_MAX
         for member in self.members:
             self.wait_for(member, deadline)
+
+    def shared(self, environment: dict[str, str]) -> dict[str, str]:
+        """What every process is told besides its role and its ports."""
+        return {**environment, **self.peers(), "VIDIMUS__ADMIN__TOKEN_FILE": str(self.token_file)}
 
     def start_one(
         self, member: Process, environment: dict[str, str], models: Path, binary: Path | None = None

@@ -38,12 +38,11 @@ def pytest_sessionfinish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the data directory itself have no meaning where there is none."""
-    if is_distributed():
-        away = pytest.mark.skip(reason="it is about the data directory of the embedded mode")
-        for item in items:
-            if item.get_closest_marker("embedded"):
-                item.add_marker(away)
+    """Tests of the data directory itself have no meaning where there is none, nor those of processes where there is one."""
+    name, reason = ("embedded", "the data directory") if is_distributed() else ("distributed", "separate processes")
+    for item in items:
+        if item.get_closest_marker(name):
+            item.add_marker(pytest.mark.skip(reason=f"it is about {reason}"))
 
 
 @pytest.fixture(scope="session")

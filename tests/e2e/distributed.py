@@ -52,11 +52,19 @@ class DistributedService(EmbeddedService):
 
     def start(self) -> None:
         """Starts every process and waits until each says that it is ready."""
-        self.processes.start({**PATIENT, **self.settings, **self.environment}, models(), binary())
+        self.processes.start(self.own_settings(), models(), binary())
         [gateway] = self.processes.of("gateway")
         self.process = gateway.popen
         self.log = self.processes.log(gateway)
         self.address, self.operators = gateway.said["tenants"], gateway.said["operators"]
+
+    def own_settings(self) -> dict[str, str]:
+        """What all its processes are told."""
+        return {**PATIENT, **self.settings, **self.environment}
+
+    def shared_settings(self) -> dict[str, str]:
+        """The same, and where they find each other."""
+        return self.processes.shared(self.own_settings())
 
     def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
         """Ends every process by its id, callers first; the first exit status that is not that of an orderly end."""
@@ -89,11 +97,7 @@ class DistributedService(EmbeddedService):
 
     def page_of(self, role: str, path: str) -> tuple[int, str]:
         """A page of the operators' port of the role's first process."""
-        gateway, self.operators = self.operators, self.processes.of(role)[0].said["operators"]
-        try:
-            return self.operators_page(path)
-        finally:
-            self.operators = gateway
+        return self.page_at(self.processes.of(role)[0].said["operators"], path)
 
     def _s3(self):
         credentials = dict(

@@ -163,7 +163,12 @@ class EmbeddedService:
 
     def operators_page(self, path: str) -> tuple[int, str]:
         """A page of the operators' port: its status and text."""
-        answer = urllib3.request("GET", f"http://{self.operators}{path}", retries=False, timeout=10.0)
+        return self.page_at(self.operators, path)
+
+    @staticmethod
+    def page_at(operators: str, path: str) -> tuple[int, str]:
+        """A page of an operators' port."""
+        answer = urllib3.request("GET", f"http://{operators}{path}", retries=False, timeout=10.0)
         return answer.status, answer.data.decode()
 
     def page_of(self, role: str, path: str) -> tuple[int, str]:

@@ -58,3 +58,39 @@ impl Trust {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vidimus_ports::clock::ManualClock;
+    use vidimus_ports::faulty::FlushedOnly;
+    use vidimus_ports::memory::MemoryFaceIndex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_loss_nobody_is_believed_until_indexing_must_have_noticed() {
+        let index = Arc::new(FlushedOnly::new(|| Arc::new(MemoryFaceIndex::new())));
+        let clock = Arc::new(ManualClock::new(UnixMillis::new(1_000)));
+        let (sender, searchable) = watch::channel(false);
+        let trust = Trust::new(index.clone(), searchable, clock.clone());
+        assert!(trust.check().is_err(), "indexing has not said anything yet");
+        sender.send_replace(true);
+        trust.check().unwrap();
+
+        index.lose_power().await.unwrap();
+        let failure = trust.check().unwrap_err();
+        assert!(failure.retry_after.is_some());
+        clock.advance(NOTICED_AFTER - Duration::from_millis(1));
+        assert!(trust.check().is_err());
+        clock.advance(Duration::from_millis(1));
+        trust.check().unwrap();
+
+        index.lose_power().await.unwrap();
+        assert!(trust.check().is_err(), "the next loss");
+        sender.send_replace(false);
+        clock.advance(NOTICED_AFTER);
+        assert!(trust.check().is_err(), "indexing has noticed and is not done");
+        sender.send_replace(true);
+        trust.check().unwrap();
+    }
+}

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use prometheus_client::registry::Registry;
 use vidimus_edge::{EdgeConfig, EdgeIndex};
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, FilePhotoSource, LogOptions};
+use vidimus_kafka::{KafkaDeps, KafkaEventLog, KafkaMetrics};
 use vidimus_onnx::{Manifest, Model, ModelStore, OnnxEncoder, OnnxRuntime};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
@@ -142,21 +144,32 @@ pub(crate) async fn open_bucket(
 ///
 /// # Errors
 /// As [`open_blobs`].
-pub fn open_log(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn EventLog>> {
-    let LogPlace::Files(folder) = config.log_place()?;
-    let options = LogOptions {
-        partitions: config.storage.log_partitions,
-        reserve_bytes: config.storage.reserve_bytes,
-        ..LogOptions::default()
-    };
-    Ok(Arc::new(FileEventLog::open(Directory::open(folder)?, options, random)?))
+pub async fn open_log(
+    config: &Config,
+    random: Arc<dyn Random>,
+    registry: &mut Registry,
+) -> anyhow::Result<Arc<dyn EventLog>> {
+    match config.log_place()? {
+        LogPlace::Files(folder) => {
+            let options = LogOptions {
+                partitions: config.storage.log_partitions,
+                reserve_bytes: config.storage.reserve_bytes,
+                ..LogOptions::default()
+            };
+            Ok(Arc::new(FileEventLog::open(Directory::open(folder)?, options, &*random)?))
+        }
+        LogPlace::Kafka(uri) => {
+            let deps = KafkaDeps { random, metrics: KafkaMetrics::new(registry) };
+            Ok(Arc::new(KafkaEventLog::open(&uri, config.kafka.clone(), deps).await?))
+        }
+    }
 }
 
 /// Opens what the roles of this process stand on, the model first: what is wrong with it is said before a directory is made.
 ///
 /// # Errors
 /// Where something is missing, damaged or in use; the message says what and, where a command mends it, which.
-pub async fn open(config: &Config) -> anyhow::Result<Opened> {
+pub async fn open(config: &Config, registry: &mut Registry) -> anyhow::Result<Opened> {
     let roles = config.roles();
     let has_workers = config.has_workers()?;
     let uses = |store: Store| {
@@ -173,7 +186,10 @@ pub async fn open(config: &Config) -> anyhow::Result<Opened> {
         true => Some(open_blobs(config, Arc::clone(&random)).await.context("open the blobs")?),
         false => None,
     };
-    let log = uses(Store::Log).then(|| open_log(config, &*random)).transpose()?;
+    let log = match uses(Store::Log) {
+        true => Some(open_log(config, Arc::clone(&random), registry).await.context("open the log")?),
+        false => None,
+    };
     let index = match uses(Store::Index) {
         true => Some(open_index(config).await.context("open the index")?),
         false => None,

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use vidimus_edge::EdgeIndex;
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions, OpenError};
 use vidimus_onnx::{OnnxEncoder, OnnxRuntime};
 use vidimus_ports::random::SystemRandom;
 
-use crate::adapters::{edge_config, load_model, open_bucket, open_index, runtime_path};
+use crate::adapters::{edge_config, load_model, open_bucket, open_index, open_log, runtime_path};
 use crate::config::{BlobsPlace, Config, IndexPlace, LogPlace};
 use crate::output;
+use crate::roles::Role;
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
@@ -41,7 +43,7 @@ pub async fn run(config: &Config, arguments: &DoctorArguments) -> anyhow::Result
     }];
     findings.push(Finding { what: "model", result: model(config) });
     findings.push(Finding { what: "blobs", result: blobs(config).await.or_else(in_use_is_fine) });
-    findings.push(Finding { what: "log", result: log(config).or_else(in_use_is_fine) });
+    findings.push(Finding { what: "log", result: log(config).await.or_else(in_use_is_fine) });
     findings.push(Finding { what: "index", result: index(config).await.or_else(in_use_is_fine) });
     let healthy = findings.iter().all(|finding| finding.result.is_ok());
     print(&findings, arguments.json)?;
@@ -57,6 +59,9 @@ fn in_use_is_fine(error: anyhow::Error) -> anyhow::Result<String> {
 }
 
 fn model(config: &Config) -> anyhow::Result<String> {
+    if !config.has(Role::Embedding) {
+        return Ok("no role of this process needs its files".to_owned());
+    }
     let model = load_model(config)?;
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
     OnnxEncoder::new(&config.encoder, &runtime, &model)?;
@@ -78,8 +83,14 @@ async fn blobs(config: &Config) -> anyhow::Result<String> {
     Ok(format!("{} opens", place.display()))
 }
 
-fn log(config: &Config) -> anyhow::Result<String> {
-    let LogPlace::Files(place) = config.log_place()?;
+async fn log(config: &Config) -> anyhow::Result<String> {
+    let place = match config.log_place()? {
+        LogPlace::Files(place) => place,
+        LogPlace::Kafka(uri) => {
+            open_log(config, Arc::new(SystemRandom), &mut Registry::default()).await?;
+            return Ok(format!("{uri} answers, and its topics are set up as they must be"));
+        }
+    };
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
@@ -103,9 +114,10 @@ async fn edge_index(config: &Config, place: PathBuf) -> anyhow::Result<String> {
     }
     // The index has no lock of its own: that of the blobs or of the log guards it.
     let guard = match (config.blobs_place()?, config.log_place()?) {
-        (BlobsPlace::Files(folder), _) | (_, LogPlace::Files(folder)) => folder,
+        (BlobsPlace::Files(folder), _) | (_, LogPlace::Files(folder)) => Some(folder),
+        _ => None,
     };
-    let _lock = Directory::open(guard)?;
+    let _lock = guard.map(Directory::open).transpose()?;
     let index = EdgeIndex::open(edge_config(config, place.clone())).await?;
     let statistics = index.statistics().await?;
     let points: u64 = statistics.iter().map(|placement| placement.points).sum();

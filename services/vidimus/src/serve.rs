@@ -57,7 +57,8 @@ pub async fn serve(
     ready_file: Option<PathBuf>,
     decorate: impl FnOnce(Adapters) -> anyhow::Result<Adapters>,
 ) -> anyhow::Result<()> {
-    let opened = adapters::open(&config).await?;
+    let mut registry = Registry::default();
+    let opened = adapters::open(&config, &mut registry).await?;
     let service_file = service_file(&config)?;
     // What an earlier process said of itself is not true any more: nobody is to send the administration's token there.
     forget(service_file.as_deref());
@@ -70,7 +71,6 @@ pub async fn serve(
     };
     let adapters = decorate(opened.adapters.clone())?;
     let shutdown = Shutdown::new();
-    let mut registry = Registry::default();
     let core = Core::assemble(&config, &opened, &adapters, &mut registry).await?;
     let admin = core.as_ref().map(|core| administration(&config, core, &adapters)).transpose()?.flatten();
     let params = RoleParams { config: &config, adapters: &adapters, core: core.clone(), shutdown: &shutdown };

@@ -155,7 +155,7 @@ impl QdrantIndex {
         while listed.len() < page.limit {
             let limit = (page.limit - listed.len()).min(REQUEST_POINTS_MAX);
             let (retrieved, next) =
-                self.retrieved(gallery, filter_of(&gallery.part, listing), (from, limit)).await?;
+                self.retrieved(gallery, filter_of(&gallery.part, listing), from, limit).await?;
             for point in retrieved {
                 listed.extend(listed_point(&gallery.part, listing, point)?);
             }
@@ -171,7 +171,8 @@ impl QdrantIndex {
         &self,
         gallery: &Gallery,
         filter: Filter,
-        (from, limit): (Option<PointId>, usize),
+        from: Option<PointId>,
+        limit: usize,
     ) -> QdrantResult<(Vec<RetrievedPoint>, Option<PointId>)> {
         let wait = self.config.try_timeout;
         let message = ScrollPoints {

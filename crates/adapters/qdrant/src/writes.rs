@@ -48,7 +48,7 @@ impl QdrantIndex {
         let replace = if self.is_recovering() { Replace::NotNewer } else { Replace::Older };
         for batch in batches {
             let condition = filter::replaceable(&gallery.part, &batch.versions, replace);
-            self.upsert(gallery, dimension, (condition, batch.points)).await?;
+            self.upsert(gallery, dimension, condition, batch.points).await?;
         }
         Ok(())
     }
@@ -57,7 +57,8 @@ impl QdrantIndex {
         &self,
         gallery: &Gallery,
         dimension: Option<usize>,
-        (condition, written): (Filter, Vec<PointStruct>),
+        condition: Filter,
+        written: Vec<PointStruct>,
     ) -> QdrantResult<()> {
         let wait = self.config.try_timeout;
         let message = UpsertPoints {

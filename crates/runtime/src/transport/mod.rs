@@ -14,9 +14,6 @@ mod status;
 mod tls;
 mod watched;
 
-#[cfg(test)]
-mod tests;
-
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -180,7 +180,7 @@ fn scalar(asked: api::QuantizationConfig) -> Answer<engine::QuantizationConfig> 
         return Err(wrong("quantile: must be from 0.5 to 1.0"));
     }
     let memory = match scalar.memory() {
-        api::Memory::MemoryUnknown => None,
+        api::Memory::Unknown => None,
         api::Memory::Cold => Some(engine::Memory::Cold),
         api::Memory::Cached => Some(engine::Memory::Cached),
         api::Memory::Pinned => Some(engine::Memory::Pinned),

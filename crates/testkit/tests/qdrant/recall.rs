@@ -16,6 +16,9 @@ use vidimus_qdrant::{QdrantIndex, SearchEffort};
 use crate::fixture::{Fixture, template};
 use crate::server::Target;
 
+/// A stranger, and the ten enrolled faces that are nearest.
+type Probe = (Vec<FaceId>, Template);
+
 const FACES: usize = 20_000;
 const PROBES: usize = 200;
 const TOP: usize = 10;
@@ -31,14 +34,14 @@ async fn the_graph_finds_what_an_exact_scan_finds() -> Result<()> {
         index.write(&fixture.gallery, batch).await?;
     }
     optimized(&target.client()?, &format!("{}sface", target.prefix)).await?;
-    let probes: Vec<Template> = (0..PROBES).map(|_| fixture.drawn.identity()).collect();
-    let truth: Vec<Vec<FaceId>> = probes.iter().map(|probe| nearest(&points, probe)).collect();
-    let exact = recall(&index, &fixture, (&probes, &truth), Some(SearchEffort::Exact)).await?;
+    let strangers: Vec<Template> = (0..PROBES).map(|_| fixture.drawn.identity()).collect();
+    let probes: Vec<Probe> = strangers.into_iter().map(|probe| (nearest(&points, &probe), probe)).collect();
+    let exact = recall(&index, &fixture, &probes, Some(SearchEffort::Exact)).await?;
     ensure!(exact == 1.0, "an exact scan has a recall of {exact}");
-    let starved = recall(&index, &fixture, (&probes, &truth), Some(SearchEffort::Graph { ef: 1 })).await?;
+    let starved = recall(&index, &fixture, &probes, Some(SearchEffort::Graph { ef: 1 })).await?;
     ensure!(starved < 0.95, "a scan does not depend on the effort: {starved}");
     let began = Instant::now();
-    let usual = recall(&index, &fixture, (&probes, &truth), None).await?;
+    let usual = recall(&index, &fixture, &probes, None).await?;
     let each = began.elapsed() / u32::try_from(PROBES)?;
     writeln!(
         stdout(),
@@ -76,11 +79,11 @@ fn nearest(points: &[Point], probe: &Template) -> Vec<FaceId> {
 async fn recall(
     index: &QdrantIndex,
     fixture: &Fixture,
-    (probes, truth): (&[Template], &[Vec<FaceId>]),
+    probes: &[Probe],
     effort: Option<SearchEffort>,
 ) -> Result<f64> {
     let mut hits = 0;
-    for (probe, nearest) in probes.iter().zip(truth) {
+    for (nearest, probe) in probes {
         let search = fixture.search(probe, -1.0);
         let found = match effort {
             Some(effort) => index.search_with(search, effort).await?,

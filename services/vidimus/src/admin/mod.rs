@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use vidimus_files::OpenError;
 use vidimus_ports::clock::SystemClock;
@@ -202,7 +203,7 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     }
     let log = match command {
         AdminCommand::SetRetention(_) | AdminCommand::DeadLetters(_) => {
-            Some(adapters::open_log(config, &*random)?)
+            Some(adapters::open_log(config, Arc::clone(&random), &mut Registry::default()).await?)
         }
         _ => None,
     };

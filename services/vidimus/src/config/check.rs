@@ -27,6 +27,7 @@ impl Config {
         self.gateway.check().map_err(|wrong| anyhow::anyhow!("gateway: {wrong}"))?;
         self.transport.check().map_err(|wrong| anyhow::anyhow!("transport: {wrong}"))?;
         self.s3.check().context("s3")?;
+        self.kafka.check().context("kafka")?;
         self.qdrant.check().context("qdrant")?;
         if self.storage.log_partitions == 0 {
             bail!("storage.log_partitions must be at least 1");
@@ -61,7 +62,11 @@ impl Config {
     fn check_stores(&self, roles: &[Role]) -> anyhow::Result<()> {
         for store in Store::ALL {
             let is_used = roles.iter().any(|role| role.stores().contains(&store));
-            if !is_used || !self.is_embedded(store)? {
+            if !is_used {
+                continue;
+            }
+            self.check_place(store)?;
+            if !self.is_embedded(store)? {
                 continue;
             }
             let absent =

@@ -19,6 +19,7 @@ use vidimus_embedding::WorkerConfig;
 use vidimus_gateway::GatewayConfig;
 use vidimus_indexing::IndexingConfig;
 use vidimus_ingestion::IngestionConfig;
+use vidimus_kafka::KafkaConfig;
 use vidimus_ledger::LedgerConfig;
 use vidimus_onnx::EncoderConfig;
 use vidimus_qdrant::QdrantConfig;
@@ -42,7 +43,7 @@ pub struct Config {
     pub roles: Vec<Role>,
     /// Records, photos, catalog, audit batches: `file:///PATH` or `s3://BUCKET/PREFIX`.
     pub blobs: Option<String>,
-    /// The durable log: `file:///PATH`.
+    /// The durable log: `file:///PATH` or `kafka://HOST:PORT[,HOST:PORT…]`.
     pub log: Option<String>,
     /// The searchable projection: `edge:///PATH` or `qdrant://HOST:PORT`.
     pub index: Option<String>,
@@ -69,6 +70,8 @@ pub struct Config {
     pub index_options: IndexOptions,
     /// The blobs and the photos of imports, where they are in buckets.
     pub s3: S3Config,
+    /// The log, where it is Kafka.
+    pub kafka: KafkaConfig,
     /// The index, where it is Qdrant.
     pub qdrant: QdrantConfig,
     /// The encoder; defaults follow the number of cores.
@@ -171,6 +174,7 @@ impl Default for Config {
             storage: Storage::default(),
             index_options: IndexOptions::default(),
             s3: S3Config::default(),
+            kafka: KafkaConfig::default(),
             qdrant: QdrantConfig::default(),
             encoder: EncoderConfig::default(),
             worker: WorkerConfig::default(),

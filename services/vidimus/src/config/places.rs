@@ -23,6 +23,8 @@ pub enum BlobsPlace {
 pub enum LogPlace {
     /// In a directory of this machine, which is one process's alone.
     Files(PathBuf),
+    /// On these brokers, named by a URI.
+    Kafka(String),
 }
 
 /// Where the index is.
@@ -68,7 +70,8 @@ impl Config {
         let Some(uri) = &self.log else { return Ok(LogPlace::Files(self.data()?.join("log"))) };
         match uri.split_once("://") {
             Some(("file", path)) => Ok(LogPlace::Files(absolute("log", uri, path)?)),
-            _ => bail!("log = {uri:?}: it must be file:///ABSOLUTE/PATH"),
+            Some(("kafka", brokers)) if !brokers.is_empty() => Ok(LogPlace::Kafka(uri.clone())),
+            _ => bail!("log = {uri:?}: it must be file:///ABSOLUTE/PATH or kafka://HOST:PORT[,HOST:PORT…]"),
         }
     }
 
@@ -105,16 +108,36 @@ impl Config {
         }
     }
 
-    /// Whether a store is one process's alone.
+    /// Whether a store is one process's alone: one that nothing is said of lies in the data directory.
     ///
     /// # Errors
-    /// As [`Config::blobs_place`].
+    /// Where the URI is none that there is.
     pub fn is_embedded(&self, store: Store) -> anyhow::Result<bool> {
+        let uri = match store {
+            Store::Blobs => &self.blobs,
+            Store::Log => &self.log,
+            Store::Index => &self.index,
+        };
+        if uri.is_none() {
+            return Ok(true);
+        }
         Ok(match store {
             Store::Blobs => matches!(self.blobs_place()?, BlobsPlace::Files(_)),
             Store::Log => matches!(self.log_place()?, LogPlace::Files(_)),
             Store::Index => matches!(self.index_place()?, IndexPlace::Edge(_)),
         })
+    }
+
+    /// Whether it is said where a store is.
+    ///
+    /// # Errors
+    /// Where nothing says it, or the URI is none that there is.
+    pub(super) fn check_place(&self, store: Store) -> anyhow::Result<()> {
+        match store {
+            Store::Blobs => self.blobs_place().map(drop),
+            Store::Log => self.log_place().map(drop),
+            Store::Index => self.index_place().map(drop),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Real servers and clients on ports of this machine.
+//! Calls between processes: real servers and clients on ports of this machine.
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,13 +19,13 @@ use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::{Embedding, EmbeddingServer};
 use vidimus_proto::internal::v1::ingestion_server::Ingestion;
 
-use super::remote::Remote;
-use super::{
+use vidimus_runtime::deadline;
+use vidimus_runtime::errors::{failure_from_status, status_from_failure};
+use vidimus_runtime::shutdown::Shutdown;
+use vidimus_runtime::transport::remote::Remote;
+use vidimus_runtime::transport::{
     CallMetrics, MESSAGE_BYTES_MAX, Pool, PoolDeps, RoleServer, SEARCHABLE, TransportConfig, follow,
 };
-use crate::deadline;
-use crate::errors::{failure_from_status, status_from_failure};
-use crate::shutdown::Shutdown;
 
 /// Says how large the photo was; what else it does is up to the test.
 #[derive(Default)]
