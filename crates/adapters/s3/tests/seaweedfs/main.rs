@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
+mod answers;
 mod check;
 mod conformance;
 mod outages;
 mod proxy;
 mod puts;
 mod reads;
+mod scripted;
 mod server;
 mod versions;
