@@ -34,6 +34,12 @@ impl BlobKey {
         Self(in_part(part, format_args!("records/{image}")))
     }
 
+    /// The husk of a record that is gone: an import looks here before it brings back what is absent.
+    #[must_use]
+    pub fn gone(part: &Part, image: ImageId) -> Self {
+        Self(in_part(part, format_args!("gone/{image}")))
+    }
+
     /// A photo.
     #[must_use]
     pub fn photo(part: &Part, image: ImageId, photo: &PhotoKey) -> Self {
@@ -80,6 +86,18 @@ impl BlobKey {
     #[must_use]
     pub fn collection_uid(tenant: TenantId, uid: CollectionUid) -> Self {
         Self(format!("tenants/{tenant}/catalog/uids/{uid}"))
+    }
+
+    /// Says for good that a collection is dead of which nothing else is left.
+    #[must_use]
+    pub fn dead_collection(tenant: TenantId, uid: CollectionUid) -> Self {
+        Self(format!("tenants/{tenant}/catalog/dead/{uid}"))
+    }
+
+    /// Says for good that a tenant is deleted of which nothing else is left.
+    #[must_use]
+    pub fn dead_tenant(tenant: TenantId) -> Self {
+        Self(format!("catalog/dead-tenants/{tenant}"))
     }
 
     /// A user of a collection.
@@ -134,6 +152,12 @@ impl BlobPrefix {
     #[must_use]
     pub fn records(part: &Part) -> Self {
         Self(in_part(part, format_args!("records/")))
+    }
+
+    /// The husks of all records of a collection that are gone.
+    #[must_use]
+    pub fn gone(part: &Part) -> Self {
+        Self(in_part(part, format_args!("gone/")))
     }
 
     /// All photos of a collection, oldest day first.

@@ -16,12 +16,16 @@
 //! lost. Nothing watches over users: who meets a deletion that was left half-way (its retry, or whoever creates the user
 //! again) ends it.
 
+mod merge;
+
 use std::fmt;
 
 use crate::ids::{FaceId, InvalidId, Nonce, Part, UserId};
 use crate::limits::FACES_PER_USER_MAX;
 use crate::record::Write;
 use crate::time::UnixMillis;
+
+pub use merge::merge;
 
 /// A user and its generation, as a face's record claims it.
 pub type Claim = (UserId, u64);

@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod admin;
+pub mod backup;
 mod baseline;
 pub mod cli;
 pub mod config;

@@ -17,6 +17,7 @@ use vidimus_runtime::shutdown::Shutdown;
 
 use crate::admin::bulk_index::service::BulkService;
 use crate::admin::service::{AdminCommand, AdminService};
+use crate::backup::service::BackupService;
 
 /// What operators ask of.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ pub(crate) struct Operators {
     pub(crate) searchable: watch::Receiver<bool>,
     pub(crate) shutdown: Shutdown,
     pub(crate) bulk: Option<BulkService>,
+    pub(crate) backup: Option<BackupService>,
     pub(crate) admin: Option<Administration>,
 }
 
@@ -52,6 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, operators: Operators, ending: C
         .route("/metrics", get(metrics))
         .route(ADMIN_PATH, post(admin))
         .merge(operators.bulk.clone().map(BulkService::router).unwrap_or_default())
+        .merge(operators.backup.clone().map(BackupService::router).unwrap_or_default())
         .with_state(Shared { operators, ending });
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the operators' port failed");
@@ -111,7 +114,7 @@ pub(crate) fn is_bearer(sent: Option<&str>, token: &str) -> bool {
     blake3::hash(sent.as_bytes()) == blake3::hash(token.as_bytes())
 }
 
-const fn status(code: ErrorCode) -> StatusCode {
+pub(crate) const fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::AlreadyExists | ErrorCode::Conflict | ErrorCode::QuotaExceeded => StatusCode::CONFLICT,

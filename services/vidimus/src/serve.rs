@@ -20,6 +20,8 @@ use crate::adapters::{self, Adapters, Opened};
 use crate::admin::bulk_index::service::BulkService;
 use crate::admin::collections::AdminAudit;
 use crate::admin::service::AdminService;
+use crate::backup::BackupDeps;
+use crate::backup::service::BackupService;
 use crate::config::Config;
 use crate::keys::{self, Keys};
 use crate::operators::{self, Administration, Operators};
@@ -77,12 +79,14 @@ pub async fn serve(
     let started = roles::start(params, &mut registry)?;
     started.tell_health(&shutdown).await;
     let bulk = admin.as_ref().and_then(|admin| bulk(admin, &started, &adapters));
+    let backup = admin.as_ref().zip(core.as_ref()).map(|of| backup(&config, of, &adapters)).transpose()?;
     let operators = Operators {
         registry: Arc::new(registry),
         searchable: started.searchable.clone(),
         shutdown: shutdown.clone(),
         admin,
         bulk,
+        backup,
     };
     if let Some(file) = &service_file {
         write_json(file, &running)?;
@@ -148,6 +152,25 @@ fn bulk(admin: &Administration, started: &Started, adapters: &Adapters) -> Optio
         random: Arc::clone(&adapters.random),
         token: admin.token.clone(),
     })
+}
+
+/// Exports and imports of administrators.
+fn backup(
+    config: &Config,
+    (admin, core): (&Administration, &Core),
+    adapters: &Adapters,
+) -> anyhow::Result<BackupService> {
+    let deps = BackupDeps {
+        blobs: Arc::clone(&core.blobs),
+        log: Arc::clone(&core.log),
+        catalog: Arc::clone(&core.catalog),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+        placement: config.model()?,
+        // Tenants' own enrolments are not refused for an import's sake.
+        waiting_changes_max: Some(config.ingestion.backlog_changes_max / 2),
+    };
+    Ok(BackupService { deps, token: admin.token.clone() })
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Bound> {

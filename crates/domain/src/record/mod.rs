@@ -11,6 +11,7 @@ mod associate;
 mod bulk;
 mod enrol;
 mod erase;
+mod merge;
 mod projection;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use associate::{Association, associate, disassociate, without_stale};
 pub use bulk::{Acceptance, BulkPhoto, ReadyFace, accept, embedded, import, refuse, set_aside, try_again};
 pub use enrol::{Enrolled, Enrolment, IOU_SAME_FACE, enrol};
 pub use erase::{Erasure, erase, expire};
+pub use merge::{merge, must_be_remembered, with_named_claims};
 pub use projection::{Projection, projection};
 
 /// Why a photo is refused that no embedding worker took before its time had come.

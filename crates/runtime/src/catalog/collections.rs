@@ -244,11 +244,16 @@ impl Catalog {
         })
     }
 
-    /// Forgets a dead collection of which nothing is left.
+    /// Forgets a dead collection of which nothing is left, but for its uid: no import may bring that back.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn forget_dead(&self, dead: &DeadCollection) -> Result<(), Failure> {
+        let Part { tenant, collection } = dead.gallery.part;
+        if let Some((entry, _)) = self.read::<UidEntry>(&dead.key).await? {
+            let key = BlobKey::dead_collection(tenant, collection);
+            self.write(&key, &entry, PutCondition::IfAbsent).await?;
+        }
         self.deps.blobs.delete(&dead.key).await.map_err(failure_from_port)
     }
 }

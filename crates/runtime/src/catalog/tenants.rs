@@ -105,11 +105,12 @@ impl Catalog {
         Ok(())
     }
 
-    /// Forgets a deleted tenant of which nothing is left.
+    /// Forgets a deleted tenant of which nothing is left, but for its id: no import may bring that back.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn forget_tenant(&self, tenant: &Tenant) -> Result<(), Failure> {
+        self.write(&BlobKey::dead_tenant(tenant.id), tenant, PutCondition::IfAbsent).await?;
         self.deps.blobs.delete(&BlobKey::tenant(&tenant.name)).await.map_err(failure_from_port)
     }
 

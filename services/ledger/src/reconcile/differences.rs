@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
+use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Change;
-use vidimus_domain::record::{Record, projection};
+use vidimus_domain::record::{Record, must_be_remembered, projection};
+use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::time::ERASED_KEPT;
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, Failure, ImageId, Version};
 use vidimus_ports::face_index::ListedPoint;
-use vidimus_ports::{BlobEntry, Listing, PortResult};
+use vidimus_ports::{BlobEntry, Listing, PortErrorKind, PortResult, PutCondition};
 use vidimus_runtime::errors::failure_from_port;
 
 use crate::expiry::{Due, Erased};
@@ -106,16 +108,39 @@ impl Reconciler {
             return Ok(());
         }
         if record.is_husk_to_remove(scope.now) && side.points.is_empty() {
-            self.deps.blobs.delete(&BlobKey::record(&part, side.image)).await?;
-            self.metrics.removed.inc();
-            found.removed_husks += 1;
-            return Ok(());
+            return self.remove_husk(record, cutoffs, found).await;
         }
         self.say_waiting(scope, record, found).await?;
         if differs(record, &side.points, scope) && self.still_differs(scope, side).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
             self.say(scope, (side.image, seen), found).await?;
         }
+        Ok(())
+    }
+
+    /// Removes a husk. That there was one is remembered first: an older export may have its faces yet.
+    async fn remove_husk(
+        &self,
+        husk: &Record,
+        cutoffs: Cutoffs,
+        found: &mut Reconciled,
+    ) -> PortResult<()> {
+        let (part, image) = (&husk.origin.part, husk.origin.image);
+        if must_be_remembered(husk, cutoffs) {
+            let put = self.deps.blobs.put(
+                &BlobKey::gone(part, image),
+                husk.encode().into(),
+                PutCondition::IfAbsent,
+            );
+            // Whoever died between the two has put it before.
+            put.await.map(drop).or_else(|error| match error.kind() {
+                PortErrorKind::Conflict => Ok(()),
+                _ => Err(error),
+            })?;
+        }
+        self.deps.blobs.delete(&BlobKey::record(part, image)).await?;
+        self.metrics.removed.inc();
+        found.removed_husks += 1;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `vidimus admin`: tenants, keys, collections, reconciling. It asks the running service; where none runs it opens the directory.
 
+mod backup;
 mod buckets;
 pub mod bulk_index;
 mod client;
@@ -25,6 +26,7 @@ use crate::adapters;
 use crate::config::Config;
 use crate::output;
 use crate::roles::Store;
+use backup::{ExportArguments, ImportArguments};
 use buckets::BucketCommand;
 use bulk_index::BulkIndexArguments;
 use collections::{AdminAudit, CollectionCommand};
@@ -59,6 +61,10 @@ pub enum What {
     Collection(CollectionCommand),
     /// Bring many photos, or ready templates, into a collection (the service must run).
     BulkIndex(BulkIndexArguments),
+    /// Write a tenant, or one of its collections, into a file.
+    Export(ExportArguments),
+    /// Bring an export in: what is absent, and what is newer in it. What was deleted here stays deleted.
+    Import(ImportArguments),
     /// Photos of bulk jobs that could not be embedded.
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
@@ -133,11 +139,20 @@ pub enum KeyCommand {
     },
 }
 
+/// What takes more than one command.
+enum Job {
+    BulkIndex(BulkIndexArguments),
+    Export(ExportArguments),
+    Import(ImportArguments),
+}
+
 impl What {
     /// The command that the service carries out; the arguments of a job, which takes more than one.
-    fn command(self) -> Result<AdminCommand, BulkIndexArguments> {
+    fn command(self) -> Result<AdminCommand, Job> {
         Ok(match self {
-            Self::BulkIndex(arguments) => return Err(arguments),
+            Self::BulkIndex(arguments) => return Err(Job::BulkIndex(arguments)),
+            Self::Export(arguments) => return Err(Job::Export(arguments)),
+            Self::Import(arguments) => return Err(Job::Import(arguments)),
             Self::Tenant(TenantCommand::Create { name }) => AdminCommand::CreateTenant { name },
             Self::Tenant(TenantCommand::List) => AdminCommand::ListTenants,
             Self::Tenant(TenantCommand::Disable { name }) => {
@@ -169,7 +184,9 @@ impl What {
 pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<ExitCode> {
     let command = match arguments.what.command() {
         Ok(command) => command,
-        Err(bulk) => return bulk_index::run(config, bulk, arguments.json).await,
+        Err(Job::BulkIndex(bulk)) => return bulk_index::run(config, bulk, arguments.json).await,
+        Err(Job::Export(export)) => return backup::export(config, export, arguments.json).await,
+        Err(Job::Import(import)) => return backup::import(config, import, arguments.json).await,
     };
     let answer = execute(config, command).await?;
     if arguments.json {
