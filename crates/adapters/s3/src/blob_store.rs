@@ -139,7 +139,9 @@ impl BlobStore for S3BlobStore {
 
     async fn put(&self, key: &BlobKey, bytes: Bytes, condition: PutCondition) -> PortResult<Etag> {
         let write = Write::new(&self.bucket, self.bucket.key(key), bytes, condition);
-        self.bucket.bounded("put object", write.limit(&self.bucket), self.write(&write)).await
+        // The client's future is large: it is kept on the heap.
+        let writing = Box::pin(self.write(&write));
+        self.bucket.bounded("put object", write.limit(&self.bucket), writing).await
     }
 
     async fn delete(&self, key: &BlobKey) -> PortResult<()> {

@@ -10,6 +10,9 @@ use crate::error::{Failed, chain};
 use crate::multipart::parts;
 use crate::write::DIGEST;
 
+/// Memory that is set aside on a server's word alone.
+const ROOM_MAX: usize = 16 << 20;
+
 /// An object that was asked for.
 pub(crate) enum Fetched {
     /// What the server says of it, and its content.
@@ -89,7 +92,8 @@ async fn read_body(output: &mut GetObjectOutput, bytes_max: u64) -> Body {
     if told.is_some_and(|length| length > bytes_max) {
         return Body::TooLarge;
     }
-    let mut bytes = BytesMut::with_capacity(told.map_or(0, |length| usize::try_from(length).unwrap_or(0)));
+    let room = told.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX)).min(ROOM_MAX);
+    let mut bytes = BytesMut::with_capacity(room);
     loop {
         match output.body.try_next().await {
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),

@@ -1,36 +1,58 @@
-//! What stands between the adapter and the server, and loses answers.
+//! What stands between the adapter and the server, and loses requests and answers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Passes requests on to a server. Told so, it waits for the server's answer to the next request of one kind, and then
-/// closes the connection instead of passing the answer on: the server has acted, and the client does not know.
+/// Passes requests on to a server. Told so, it loses some of one kind: the client sees its connection closed and does not
+/// know what the server has done.
 pub struct Proxy {
     port: u16,
     plan: Arc<Plan>,
     task: JoinHandle<()>,
 }
 
+/// What is lost of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The request itself: the server never sees it.
+    Request,
+    /// The server's answer: it has acted, since it answers.
+    Answer,
+}
+
 struct Plan {
-    /// What a request must begin with.
+    /// What requests that count begin with.
     method: &'static str,
-    /// Answers that are still to be lost.
-    to_lose: AtomicUsize,
-    /// Requests that began so.
+    /// What is to be lost of which of them, by their number.
+    losses: Mutex<(Loss, Range<usize>)>,
     seen: AtomicUsize,
 }
 
+impl Plan {
+    /// Counts what the client sent, and says what is to be lost of it.
+    fn loss(&self, sent: &[u8]) -> Option<Loss> {
+        if !sent.starts_with(self.method.as_bytes()) {
+            return None;
+        }
+        let number = self.seen.fetch_add(1, Ordering::SeqCst);
+        let (loss, numbers) = self.losses.lock().unwrap().clone();
+        numbers.contains(&number).then_some(loss)
+    }
+}
+
 impl Proxy {
-    /// Stands before `server_port`, and will lose answers to requests that begin with `method`.
+    /// Stands before `server_port`, and counts requests that begin with `method`.
     pub async fn before(server_port: u16, method: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let plan = Arc::new(Plan { method, to_lose: AtomicUsize::new(0), seen: AtomicUsize::new(0) });
+        let losses = Mutex::new((Loss::Answer, 0..0));
+        let plan = Arc::new(Plan { method, losses, seen: AtomicUsize::new(0) });
         let shared = Arc::clone(&plan);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -46,20 +68,15 @@ impl Proxy {
         self.port
     }
 
-    /// Loses the next `count` answers.
-    pub fn lose(&self, count: usize) {
-        self.plan.to_lose.store(count, Ordering::SeqCst);
+    /// Counts anew, and loses the requests of these numbers, the next one's being 0.
+    pub fn lose(&self, loss: Loss, numbers: Range<usize>) {
+        *self.plan.losses.lock().unwrap() = (loss, numbers);
         self.plan.seen.store(0, Ordering::SeqCst);
     }
 
-    /// How many such requests there were since.
+    /// How many requests there were since.
     pub fn seen(&self) -> usize {
         self.plan.seen.load(Ordering::SeqCst)
-    }
-
-    /// How many answers are still to be lost.
-    pub fn left(&self) -> usize {
-        self.plan.to_lose.load(Ordering::SeqCst)
     }
 }
 
@@ -72,27 +89,26 @@ impl Drop for Proxy {
 async fn pass(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let doomed = Arc::new(AtomicUsize::new(0));
-    let requests = tokio::spawn(requests(from_client, to_server, (Arc::clone(&plan), Arc::clone(&doomed))));
+    let doomed = Arc::new(AtomicBool::new(false));
+    let requests = tokio::spawn(requests(from_client, to_server, (plan, Arc::clone(&doomed))));
     answers(from_server, to_client, &doomed).await;
     requests.abort();
 }
 
-/// Passes requests on; dooms the connection where one comes whose answer is to be lost. The client sends a request's head at
-/// the beginning of a segment, and no request before it has its answer.
+/// Passes requests on, until one is to be lost. The client sends a request's head at the beginning of a segment, and no
+/// request before the last one has its answer.
 async fn requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
-    (plan, doomed): (Arc<Plan>, Arc<AtomicUsize>),
+    (plan, doomed): (Arc<Plan>, Arc<AtomicBool>),
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = client.read(&mut buffer).await {
-        if buffer[..count].starts_with(plan.method.as_bytes()) {
-            plan.seen.fetch_add(1, Ordering::SeqCst);
-            let take = |left: usize| left.checked_sub(1);
-            if plan.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
-                doomed.store(1, Ordering::SeqCst);
-            }
+        match plan.loss(&buffer[..count]) {
+            // The server sees its side closed, and closes the other.
+            Some(Loss::Request) => return,
+            Some(Loss::Answer) => doomed.store(true, Ordering::SeqCst),
+            None => {}
         }
         if server.write_all(&buffer[..count]).await.is_err() {
             return;
@@ -100,10 +116,10 @@ async fn requests(
     }
 }
 
-async fn answers(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, doomed: &AtomicUsize) {
+async fn answers(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, doomed: &AtomicBool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = server.read(&mut buffer).await {
-        if doomed.load(Ordering::SeqCst) == 1 {
+        if doomed.load(Ordering::SeqCst) {
             return;
         }
         if client.write_all(&buffer[..count]).await.is_err() {

@@ -12,7 +12,7 @@ use vidimus_ports::conformance::blob_store::fresh_part;
 use vidimus_ports::{BlobStore as _, PortErrorKind, PutCondition, Random as _, SystemRandom};
 use vidimus_s3::{S3BlobStore, S3Config, Sse};
 
-use crate::proxy::Proxy;
+use crate::proxy::{Loss, Proxy};
 use crate::server::{PLAIN, Server, connect};
 
 /// A key that nobody has.
@@ -32,27 +32,23 @@ async fn a_put_that_won_and_hears_that_it_lost_finds_out() {
     let store = S3BlobStore::new(connect(&server.config_through(proxy.port()), PLAIN).await);
     let key = fresh_key();
 
-    proxy.lose(1);
+    proxy.lose(Loss::Answer, 0..1);
     let first = store.put(&key, "first".into(), PutCondition::IfAbsent).await.unwrap();
-    assert_eq!(
-        (proxy.left(), proxy.seen()),
-        (0, 2),
-        "the put was done, its answer lost, and it was tried again"
-    );
+    assert_eq!(proxy.seen(), 2, "the put was done, its answer lost, and it was tried again");
     let read = store.get(&key).await.unwrap().unwrap();
     assert_eq!((read.bytes, read.etag), (Bytes::from("first"), first.clone()));
 
-    proxy.lose(1);
+    proxy.lose(Loss::Answer, 0..1);
     let second = store.put(&key, "second".into(), PutCondition::IfMatch(first.clone())).await.unwrap();
-    assert_eq!((proxy.left(), proxy.seen()), (0, 2));
+    assert_eq!(proxy.seen(), 2);
     let read = store.get(&key).await.unwrap().unwrap();
     assert_eq!((read.bytes, read.etag), (Bytes::from("second"), second));
 
     // One that lost, and whose answer was lost too, has lost.
     for condition in [PutCondition::IfAbsent, PutCondition::IfMatch(first)] {
-        proxy.lose(1);
+        proxy.lose(Loss::Answer, 0..1);
         let lost = store.put(&key, "third".into(), condition).await.unwrap_err();
-        assert_eq!((proxy.left(), proxy.seen()), (0, 2));
+        assert_eq!(proxy.seen(), 2);
         assert_eq!(lost.kind(), PortErrorKind::Conflict);
     }
     assert_eq!(store.get(&key).await.unwrap().unwrap().bytes, "second");
@@ -65,9 +61,9 @@ async fn a_deletion_whose_answer_is_lost_is_done() {
     let store = S3BlobStore::new(connect(&server.config_through(proxy.port()), PLAIN).await);
     let key = fresh_key();
     store.put(&key, "first".into(), PutCondition::IfAbsent).await.unwrap();
-    proxy.lose(1);
+    proxy.lose(Loss::Answer, 0..1);
     store.delete(&key).await.unwrap();
-    assert_eq!((proxy.left(), proxy.seen()), (0, 2));
+    assert_eq!(proxy.seen(), 2);
     assert_eq!(store.get(&key).await.unwrap(), None);
 }
 
@@ -108,7 +104,7 @@ async fn large_objects_are_put_in_parts_and_under_the_same_conditions() {
     SystemRandom.fill(&mut content);
     let content = Bytes::from(content);
 
-    proxy.lose(0);
+    proxy.lose(Loss::Answer, 0..0);
     let etag = store.put(&key, content.clone(), PutCondition::IfAbsent).await.unwrap();
     assert_eq!(proxy.seen(), 2, "an upload was begun and completed");
     let read = store.get(&key).await.unwrap().unwrap();
