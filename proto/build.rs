@@ -20,11 +20,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Stored formats, and what the roles say to each other.
 fn internal() -> Result<(), Box<dyn Error>> {
-    let files =
-        ["record", "catalog", "event", "roles"].map(|name| format!("vidimus/internal/v1/{name}.proto"));
+    let files = ["record", "catalog", "event", "roles", "bulk"]
+        .map(|name| format!("vidimus/internal/v1/{name}.proto"));
     let photos = [
         "EmbedRequest.photo",
         "IndexFacesRequest.photo",
+        "AcceptPhotoRequest.photo",
+        "JobPhoto.photo",
         "SearchFacesByImageRequest.photo",
         "SearchUsersByImageRequest.photo",
         "DetectFacesRequest.photo",
@@ -50,6 +52,7 @@ fn api() -> Result<(), Box<dyn Error>> {
         .btree_map(".")
         .bytes(format!("{API}.Image.bytes"))
         .bytes(format!("{API}.PhotoPiece.bytes"))
+        .bytes(format!("{API}.BulkPhoto.bytes"))
         .type_attribute(API, "#[derive(serde::Serialize, serde::Deserialize)]")
         .type_attribute(API, "#[serde(rename_all = \"PascalCase\", default)]");
     for message in descriptors.file.iter().flat_map(|file| &file.message_type) {
@@ -66,7 +69,7 @@ fn json_of(mut builder: Builder, message: &DescriptorProto) -> Builder {
         let path = format!("{API}.{}.{}", message.name(), field.name());
         let is_list = field.label() == Label::Repeated;
         let attribute = match (message.name(), field.name()) {
-            ("PhotoPiece", "bytes") => "#[serde(skip)]",
+            ("PhotoPiece" | "BulkPhoto", "bytes") => "#[serde(skip)]",
             ("Image", "bytes") => {
                 "#[serde(skip_serializing, deserialize_with = \"crate::base64_bytes::deserialize\")]"
             }

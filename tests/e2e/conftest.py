@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from service import Key, Service, binary, cache, models
+from service import Key, Service, binary, cache, is_distributed, models
 
 _numbers = itertools.count(1)
 
@@ -20,6 +20,29 @@ def pytest_sessionstart() -> None:
     ]:
         if not path.exists():
             pytest.exit(f"{path} is missing: run `make {command}`", returncode=2)
+    if is_distributed():
+        import distributed
+
+        try:
+            distributed.start_backing()
+        except distributed.CannotStart as error:
+            pytest.exit(f"error: {error}", returncode=2)
+
+
+def pytest_sessionfinish() -> None:
+    """Ends the servers of the distributed mode."""
+    if is_distributed():
+        import distributed
+
+        distributed.stop_backing()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the data directory itself have no meaning where there is none, nor those of processes where there is one."""
+    name, reason = ("embedded", "the data directory") if is_distributed() else ("distributed", "separate processes")
+    for item in items:
+        if item.get_closest_marker(name):
+            item.add_marker(pytest.mark.skip(reason=f"it is about {reason}"))
 
 
 @pytest.fixture(scope="session")

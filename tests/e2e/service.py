@@ -1,7 +1,9 @@
-"""A started `vidimus serve` on a directory of its own, and what an operator does with it."""
+"""A started service, and what an operator does with it: one process on a directory of its own, or one process for each role over
+the servers of the distributed mode (`VIDIMUS_DEPLOYMENT=distributed`). Tests need not know which."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +17,8 @@ from botocore.config import Config
 REGION = "eu-central-1"
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 30
+# On a busy machine a second is not always enough for what a test enrols to be searchable in the next line.
+PATIENT = {"VIDIMUS__INGESTION__SEARCHABLE_WAIT": "10s"}
 
 
 def cache() -> Path:
@@ -41,7 +45,7 @@ class Key:
     secret_access_key: str
 
 
-class Service:
+class EmbeddedService:
     """One process, started and ended by this object; its directory outlives it."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,8 +63,7 @@ class Service:
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            # On a busy machine a second is not always enough for what a test enrols to be searchable in the next line.
-            environment = {"VIDIMUS__INGESTION__SEARCHABLE_WAIT": "10s", **os.environ, **self.environment}
+            environment = {**PATIENT, **os.environ, **self.environment}
             self.process = subprocess.Popen(
                 self.serve_command() + ["--ready-file", str(ready)], stdout=log, stderr=log, env=environment
             )
@@ -105,10 +108,31 @@ class Service:
 
     def admin(self, *words: str) -> object:
         """Runs `vidimus admin …`; what it prints, read as JSON."""
-        command = [str(binary()), "admin", *words, "--json", "--data", str(self.data)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ran = self.run_admin(*words, "--json")
         assert ran.returncode == 0, f"{' '.join(words)}: {ran.stderr}\n{ran.stdout}"
         return json.loads(ran.stdout) if ran.stdout.strip() else None
+
+    def admin_refusal(self, *words: str) -> str:
+        """Runs `vidimus admin …`, which must fail; what it says."""
+        ran = self.run_admin(*words)
+        assert ran.returncode != 0, ran.stdout
+        return ran.stderr
+
+    def run_admin(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Runs `vidimus admin …` to its end."""
+        command = [str(binary()), "admin", *words, *self.admin_flags()]
+        environment = {**os.environ, **self.admin_environment()}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env=environment
+        )
+
+    def admin_flags(self) -> list[str]:
+        """The flags that say which service is meant."""
+        return ["--data", str(self.data)]
+
+    def admin_environment(self) -> dict[str, str]:
+        """The settings that say which service is meant."""
+        return {}
 
     def new_tenant(self, name: str) -> Key:
         """Makes a tenant and its first key."""
@@ -139,11 +163,61 @@ class Service:
 
     def operators_page(self, path: str) -> tuple[int, str]:
         """A page of the operators' port: its status and text."""
-        answer = urllib3.request("GET", f"http://{self.operators}{path}", retries=False, timeout=10.0)
+        return self.page_at(self.operators, path)
+
+    @staticmethod
+    def page_at(operators: str, path: str) -> tuple[int, str]:
+        """A page of an operators' port."""
+        answer = urllib3.request("GET", f"http://{operators}{path}", retries=False, timeout=10.0)
         return answer.status, answer.data.decode()
 
+    def page_of(self, role: str, path: str) -> tuple[int, str]:
+        """A page of the operators' port of a process that has the role."""
+        return self.operators_page(path)
+
+    def objects(self) -> set[str]:
+        """The keys of all objects: records, photos, catalog, audit batches."""
+        place = self.data / "blobs/objects"
+        return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+
     def stored(self) -> set[str]:
-        """The files of every record and photo, from the data directory."""
-        kinds = {"records", "photos"}
-        files = (path.relative_to(self.data) for path in self.data.rglob("*") if path.is_file())
-        return {str(path) for path in files if kinds & set(path.parts)}
+        """The keys of every record and photo."""
+        return {key for key in self.objects() if {"records", "photos"} & set(key.split("/"))}
+
+    def read_object(self, key: str) -> bytes:
+        """An object as it is stored."""
+        return (self.data / "blobs/objects" / key).read_bytes()
+
+    def write_object(self, key: str, content: bytes) -> None:
+        """Overwrites an object behind the service's back."""
+        (self.data / "blobs/objects" / key).write_bytes(content)
+
+    def put_import(self, path: str, content: bytes) -> None:
+        """Puts a photo where tenants may name it once an administrator lets them."""
+        file = self.data / "imports" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+    def lose(self, part: str) -> None:
+        """Loses the `index` or the `log` of a service that does not run."""
+        shutil.rmtree(self.data / part)
+
+
+def _deployment() -> type[EmbeddedService]:
+    if os.environ.get("VIDIMUS_DEPLOYMENT", "embedded") == "embedded":
+        return EmbeddedService
+    from distributed import DistributedService
+
+    return DistributedService
+
+
+def is_distributed() -> bool:
+    """Whether the tests run against separate processes."""
+    return os.environ.get("VIDIMUS_DEPLOYMENT", "embedded") != "embedded"
+
+
+def __getattr__(name: str):
+    # Late, since the distributed service is an embedded one with other ways.
+    if name == "Service":
+        return _deployment()
+    raise AttributeError(name)

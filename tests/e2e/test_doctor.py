@@ -5,7 +5,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from service import binary, models
+
+pytestmark = pytest.mark.embedded
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from service import Service
+from service import EmbeddedService
+
+pytestmark = pytest.mark.embedded
 
 # More than any disk has: the reserve that enrolments leave free is never there.
 NO_ROOM = str(2**60)
@@ -13,7 +15,7 @@ NO_ROOM = str(2**60)
 @pytest.fixture
 def full(folder: Path, photos, monkeypatch: pytest.MonkeyPatch):
     """A service with two enrolled faces that then finds its disk full: its client and the faces."""
-    service = Service(folder)
+    service = EmbeddedService(folder)
     service.start()
     key = service.new_tenant("first")
     client = service.client(key)

@@ -20,7 +20,7 @@ from service import Key, Service
 OPERATIONS = """CreateCollection DescribeCollection ListCollections DeleteCollection IndexFaces ListFaces SearchFaces
 SearchFacesByImage DeleteFaces DetectFaces CompareFaces CreateUser DeleteUser ListUsers AssociateFaces DisassociateFaces
 SearchUsers SearchUsersByImage TagResource UntagResource ListTagsForResource""".split()
-ADDED = {"StreamFaces", "StreamUsers", "GetPhoto", "GetRetention", "SetRetention"}
+ADDED = {"BulkIndex", "StreamFaces", "StreamUsers", "GetPhoto", "GetRetention", "SetRetention"}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ import pytest
 from botocore.exceptions import BotoCoreError
 from kill_workload import Worker, check
 from PIL import Image
-from service import Service, binary
+from service import EmbeddedService, binary
+
+pytestmark = pytest.mark.embedded
 
 KILLS = int(os.environ.get("VIDIMUS_KILLS", "100"))
 POWER_LOSSES = int(os.environ.get("VIDIMUS_POWER_LOSSES", "12"))
@@ -36,7 +38,7 @@ STAGES = [
 MUST_BE_STRUCK = STAGES[:6]
 
 
-class UnderTest(Service):
+class UnderTest(EmbeddedService):
     """A service that kills itself at a stage, and notes the stage that it is at."""
 
     def __init__(self, folder: Path) -> None:

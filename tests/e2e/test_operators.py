@@ -3,6 +3,7 @@
 import re
 import stat
 
+import pytest
 import urllib3
 from asking import enrol, search
 
@@ -53,6 +54,7 @@ def test_administration_needs_the_token(service):
         assert answer.status == 401
 
 
+@pytest.mark.embedded
 def test_secrets_lie_where_their_owner_alone_reads_them(service):
     kept = [path for path in (service.data / "keys").iterdir() if path.is_file()]
     assert kept

@@ -1,11 +1,10 @@
 """How long faces and photos are kept: set by an administrator, kept from the moment of expiry, erased soon after."""
 
-import subprocess
 import time
 
 import pytest
 from asking import enrol, face_count, face_ids, refusal, search
-from service import Service, binary
+from service import Service
 
 WAIT_SECONDS_MAX = 30
 TENANT = "first"
@@ -14,13 +13,12 @@ TENANT = "first"
 class Sweeping(Service):
     """A service that sweeps all the time."""
 
-    def start(self) -> None:
-        config = self.folder / "vidimus.toml"
-        config.write_text('[ledger]\nsweep_interval = "200ms"\naudit_batch_wait = "100ms"\n')
-        super().start()
-
-    def serve_command(self) -> list[str]:
-        return [*super().serve_command(), "--config", str(self.folder / "vidimus.toml")]
+    def __init__(self, folder) -> None:
+        super().__init__(folder)
+        self.environment = {
+            "VIDIMUS__LEDGER__SWEEP_INTERVAL": "200ms",
+            "VIDIMUS__LEDGER__AUDIT_BATCH_WAIT": "100ms",
+        }
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +45,20 @@ def until(condition, what: str) -> None:
 
 
 def files_of(service, kind: str, face: str) -> list[str]:
-    """The files of a face's record or photos, from the data directory."""
-    # Only the blobs are walked: the index makes and removes folders of its own meanwhile.
-    blobs = (service.data / "blobs").rglob(f"*{face[:-4]}*")
-    return [str(path.relative_to(service.data)) for path in blobs if kind in path.parts]
+    """The objects of a face's record or photos."""
+    return [key for key in service.objects() if kind in key.split("/") and face[:-4] in key]
 
 
 def record_holds_a_template(service, face: str) -> bool:
     """Whether the face's record is as large as one with a template: 128 numbers of four bytes."""
     [path] = files_of(service, "records", face)
-    return (service.data / path).stat().st_size > 512
+    return len(service.read_object(path)) > 512
 
 
 def metric(service, name: str) -> int:
-    """A sample of the operators' page."""
+    """A sample of the ledger's operators' page."""
     [value] = [
-        line.split()[1] for line in service.operators_page("/metrics")[1].splitlines() if line.startswith(f"{name} ")
+        line.split()[1] for line in service.page_of("ledger", "/metrics")[1].splitlines() if line.startswith(f"{name} ")
     ]
     return int(value)
 
@@ -127,14 +123,6 @@ def test_the_rest_of_a_rule_stays_as_it_was(service, client, collection):
     assert shown in service.admin("collection", "list", TENANT)
 
 
-def admin_refusal(service, *words: str) -> str:
-    """Runs `vidimus admin collection …`, which must fail; what it says."""
-    command = [str(binary()), "admin", "collection", *words, "--data", str(service.data)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode != 0, ran.stdout
-    return ran.stderr
-
-
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -147,14 +135,14 @@ def admin_refusal(service, *words: str) -> str:
 )
 def test_a_wrong_rule_is_refused_and_changes_nothing(service, client, collection, flags, said):
     before = service.admin("collection", "show", TENANT, collection)
-    assert said in admin_refusal(service, "set-retention", TENANT, collection, *flags)
+    assert said in service.admin_refusal("collection", "set-retention", TENANT, collection, *flags)
     assert service.admin("collection", "show", TENANT, collection) == before
 
 
 def test_what_is_not_there_has_no_rule(service, client):
-    assert "nobody" in admin_refusal(service, "list", "nobody")
-    assert "nothing" in admin_refusal(service, "set-retention", TENANT, "nothing", "--faces", "1d")
-    assert "nothing" in admin_refusal(service, "show", TENANT, "nothing")
+    assert "nobody" in service.admin_refusal("collection", "list", "nobody")
+    assert "nothing" in service.admin_refusal("collection", "set-retention", TENANT, "nothing", "--faces", "1d")
+    assert "nothing" in service.admin_refusal("collection", "show", TENANT, "nothing")
 
 
 def test_rules_and_expiries_are_audited(service, client, collection, photos):
@@ -163,13 +151,14 @@ def test_rules_and_expiries_are_audited(service, client, collection, photos):
     until(lambda: face_count(client, collection) == 0, "the face has expired")
 
     def principals() -> set[bytes]:
-        batches = [path.read_bytes() for path in (service.data / "blobs/objects/audit").glob("*/*/*/*")]
+        batches = [service.read_object(key) for key in service.objects() if key.startswith("audit/")]
         of_collection = [batch for batch in batches if collection.encode() in batch]
         return {name for name in (b"administrator", b"ledger") if any(name in batch for batch in of_collection)}
 
     until(lambda: principals() == {b"administrator", b"ledger"}, "the rule and the expiry are audited")
 
 
+@pytest.mark.embedded
 def test_a_rule_can_be_set_while_no_service_runs(folder):
     stopped = Sweeping(folder)
     stopped.start()

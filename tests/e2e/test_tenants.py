@@ -76,18 +76,10 @@ def test_a_disabled_tenant_is_refused_until_it_is_enabled(service, photos):
     assert face_ids(client, NAME) == [face]
 
 
-def admin_refusal(service, *words: str) -> str:
-    """Runs `vidimus admin …`, which must fail; what it says."""
-    command = [str(binary()), "admin", *words, "--data", str(service.data)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode != 0, ran.stdout
-    return ran.stderr
-
-
 def test_a_tenant_is_deleted_when_it_has_no_collections(service):
     client = service.client(service.new_tenant("leaving"))
     client.create_collection(CollectionId=NAME)
-    assert "collection" in admin_refusal(service, "tenant", "delete", "leaving")
+    assert "collection" in service.admin_refusal("tenant", "delete", "leaving")
     assert client.list_collections()["CollectionIds"] == [NAME]
     client.delete_collection(CollectionId=NAME)
     service.admin("tenant", "delete", "leaving")
@@ -96,7 +88,7 @@ def test_a_tenant_is_deleted_when_it_has_no_collections(service):
 
 def test_a_tenant_is_made_once(service):
     service.new_tenant("single")
-    assert "exist" in admin_refusal(service, "tenant", "create", "single")
+    assert "exist" in service.admin_refusal("tenant", "create", "single")
 
 
 def test_tenants_and_keys_are_listed_without_secrets(service):

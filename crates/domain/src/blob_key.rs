@@ -46,6 +46,12 @@ impl BlobKey {
         Self(format!("catalog/tenants/{}", name_hash(name.as_str())))
     }
 
+    /// A secret of the service's own, which its processes share.
+    #[must_use]
+    pub fn service_secret(name: &'static str) -> Self {
+        Self(format!("service/secrets/{name}"))
+    }
+
     /// The face model that has this number in the catalog.
     #[must_use]
     pub fn face_model(number: u32) -> Self {

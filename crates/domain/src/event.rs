@@ -19,6 +19,18 @@ pub struct Change {
     pub at: UnixMillis,
 }
 
+/// A photo was accepted and waits to be embedded. Whoever gets it reads the record as it is now, so here too duplicates and
+/// disorder do no harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedPhoto {
+    /// Whose it is.
+    pub part: Part,
+    /// Which.
+    pub image: ImageId,
+    /// When it was said.
+    pub at: UnixMillis,
+}
+
 /// Who did what to a collection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audit {

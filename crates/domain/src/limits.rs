@@ -32,3 +32,5 @@ pub const RETENTION_MIN: Duration = Duration::from_secs(1);
 pub const RETENTION_MAX: Duration = Duration::from_secs(36_525 * 24 * 3600);
 /// Enrolment requests that one record remembers: past it the photo is enrolled too often in a day.
 pub const REQUESTS_PER_RECORD_MAX: usize = 1000;
+/// Ready templates of one record at most.
+pub const TEMPLATES_PER_RECORD_MAX: usize = 1000;

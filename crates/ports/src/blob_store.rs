@@ -67,6 +67,12 @@ pub trait BlobStore: Send + Sync {
     /// Removes an object, every version of it; durable on return. Of no effect where there is none.
     async fn delete(&self, key: &BlobKey) -> PortResult<()>;
 
+    /// Removes what the object was before its present state, where the store keeps such: a put over an object may leave the
+    /// older version behind, and what was erased from the object is still in that. Whoever erases by a put MUST call this
+    /// after it, and again where it finds its erasure done already. The present state stays, whatever is put meanwhile;
+    /// durable on return. Of no effect where there is nothing older, or no object.
+    async fn forget_versions(&self, key: &BlobKey) -> PortResult<()>;
+
     /// Up to `limit` objects under `prefix` whose keys come after `after`, in the order of their keys. Fewer than
     /// `limit` means that there are no more.
     async fn list(

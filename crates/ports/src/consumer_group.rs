@@ -1,4 +1,6 @@
-//! Partitions and who reads them, for logs whose consumers all live in one process.
+//! Partitions and who reads them: for logs whose consumers all live in one process, and how far a group is behind in any log.
+
+use crate::event_log::{Committed, TopicState};
 
 /// The partition of `key`: FNV-1a with 64 bits (Fowler, Noll, Vo), modulo the number of partitions. Zero where there
 /// are none.
@@ -9,6 +11,17 @@ pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     let hash = key.iter().fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
     // The upper half: the lower bits of FNV-1a hardly depend on the upper bits of the bytes.
     (hash >> 32).checked_rem(u64::from(partitions)).unwrap_or(0) as u32
+}
+
+/// How many records of each partition a group has not committed. Without a commit it begins at the oldest.
+#[must_use]
+pub fn lag(states: &[TopicState], committed: &[Committed]) -> Vec<(u32, u64)> {
+    let behind = |state: &TopicState| {
+        let commit = committed.iter().find(|place| place.partition == state.partition);
+        let begins = commit.map_or(state.first_offset, |place| place.offset.max(state.first_offset));
+        (state.partition, state.next_offset.saturating_sub(begins))
+    };
+    states.iter().map(behind).collect()
 }
 
 /// The live consumers of one group. Every partition is one consumer's, as long as there is one, and they share the
@@ -57,6 +70,15 @@ mod tests {
                 group.leave(*member);
             }
         }
+    }
+
+    #[test]
+    fn a_group_is_behind_by_what_is_there_and_not_committed() {
+        let state = |partition| TopicState { partition, first_offset: 10, next_offset: 30 };
+        let committed = [(1, 10), (2, 25), (3, 30), (4, 4), (5, 99)]
+            .map(|(partition, offset)| Committed { partition, offset });
+        let behind = lag(&[0, 1, 2, 3, 4, 5].map(state), &committed);
+        assert_eq!(behind, [(0, 20), (1, 20), (2, 5), (3, 0), (4, 20), (5, 0)]);
     }
 
     #[test]

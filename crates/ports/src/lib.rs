@@ -20,8 +20,10 @@ pub mod random;
 pub use blob_store::{Blob, BlobEntry, BlobStore, Etag, PutCondition};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{PortError, PortErrorKind, PortResult};
-pub use event_log::{Committed, EventLog, LogRecord, Position, Subscription, Topic, TopicState};
+pub use event_log::{
+    Append, Committed, EventLog, Header, LogRecord, Position, Subscription, Topic, TopicState,
+};
 pub use face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
-pub use face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf};
-pub use photo_source::{Found, PhotoSource, SourceObject};
+pub use face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf, StoredSearch};
+pub use photo_source::{Found, PhotoSource, SourceEntry, SourceObject};
 pub use random::{Random, SeededRandom, SystemRandom};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Audit;
-use vidimus_ports::{EventLog, PortResult, Position, Topic};
+use vidimus_ports::{Append, EventLog, PortResult, Position, Topic};
 
 /// Appends audit records; durable on return.
 #[derive(Clone)]
@@ -24,6 +24,6 @@ impl AuditLog {
     /// # Errors
     /// Where the log cannot take it.
     pub async fn append(&self, audit: &Audit) -> PortResult<Position> {
-        self.log.append(Topic::Audit, audit.request_id.as_bytes(), audit.encode().into()).await
+        self.log.append(Topic::Audit, Append::new(audit.request_id.as_bytes(), audit.encode())).await
     }
 }

@@ -11,19 +11,33 @@ use crate::errors::failure_from_port;
 /// How long a measurement is believed.
 const MEASUREMENT_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// Watches how many changes wait to be projected.
+/// When who was refused may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Watches how many records of a topic wait for the slowest of its groups.
 pub struct Backlog {
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
-    changes_max: u64,
+    limit: BacklogLimit,
     measured: Mutex<Option<(UnixMillis, u64)>>,
 }
 
+/// How far behind a topic may be.
+#[derive(Clone, Copy, Debug)]
+pub struct BacklogLimit {
+    /// The topic.
+    pub topic: Topic,
+    /// Its records that may wait.
+    pub records_max: u64,
+    /// What is said where more do.
+    pub message: &'static str,
+}
+
 impl Backlog {
-    /// Refuses past `changes_max`.
+    /// Refuses past `limit`.
     #[must_use]
-    pub fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, changes_max: u64) -> Self {
-        Self { log, clock, changes_max, measured: Mutex::new(None) }
+    pub fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, limit: BacklogLimit) -> Self {
+        Self { log, clock, limit, measured: Mutex::new(None) }
     }
 
     /// Passes unless the backlog is over its limit.
@@ -32,9 +46,8 @@ impl Backlog {
     /// `Unavailable` with a retry hint where it is, or where the log does not say.
     pub async fn check(&self) -> Result<(), Failure> {
         let waiting = self.waiting().await.map_err(failure_from_port)?;
-        if waiting > self.changes_max {
-            let message = "too many enrolments wait to become searchable; try again later";
-            return Err(Failure::unavailable(message, Duration::from_secs(5)));
+        if waiting > self.limit.records_max {
+            return Err(Failure::unavailable(self.limit.message, RETRY_AFTER));
         }
         Ok(())
     }
@@ -45,7 +58,7 @@ impl Backlog {
         if let Some((_, waiting)) = recent.filter(|(at, _)| now.since(*at) < MEASUREMENT_MAX_AGE) {
             return Ok(waiting);
         }
-        let waiting = uncommitted(&*self.log, Topic::Changes).await?;
+        let waiting = uncommitted(&*self.log, self.limit.topic).await?;
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, waiting));
         Ok(waiting)
     }

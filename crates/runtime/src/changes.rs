@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Change;
-use vidimus_ports::{EventLog, PortResult, Position, Topic};
+use vidimus_ports::{Append, EventLog, PortResult, Position, Topic};
 
 /// Appends change events; durable on return.
 #[derive(Clone)]
@@ -24,6 +24,6 @@ impl Changes {
     /// # Errors
     /// Where the log cannot take it; it may be there all the same.
     pub async fn append(&self, change: &Change) -> PortResult<Position> {
-        self.log.append(Topic::Changes, &change.image.to_bytes(), change.encode().into()).await
+        self.log.append(Topic::Changes, Append::new(&change.image.to_bytes(), change.encode())).await
     }
 }

@@ -53,6 +53,8 @@ pub fn failure_from_status(status: &Status) -> Failure {
     let named = details.error_info().and_then(|info| ErrorCode::from_name(&info.reason));
     let retry_after = details.retry_info().and_then(|info| info.retry_delay);
     let code = named.unwrap_or_else(|| code_of_foreign(status.code()));
+    let away = named.is_none() && code == ErrorCode::Unavailable;
+    let retry_after = retry_after.or(away.then_some(Duration::from_secs(1)));
     let message =
         if named.is_some() { status.message().to_owned() } else { "the service cannot answer".to_owned() };
     Failure { code, message, retry_after }
@@ -126,5 +128,8 @@ mod tests {
         let failure = failure_from_status(&Status::internal("stack trace"));
         assert_eq!(failure.code, ErrorCode::Internal);
         assert!(!failure.message.contains("stack"));
+        assert_eq!(failure.retry_after, None);
+        let away = failure_from_status(&Status::unavailable("connection refused"));
+        assert_eq!(away.retry_after, Some(Duration::from_secs(1)), "who is away may be back");
     }
 }

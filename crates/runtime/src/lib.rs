@@ -1,10 +1,15 @@
-//! What every role needs besides its ports: the error tables, the catalog, the record store, shutdown, telemetry.
+//! What every role needs besides its ports: the error tables, the catalog, the record store, calls between
+//! processes, shutdown, telemetry.
 
+pub mod accepted_photos;
 pub mod audit;
 pub mod backlog;
+pub mod bulk;
 pub mod catalog;
 pub mod changes;
 pub mod client_tokens;
+pub mod dead_letters;
+pub mod deadline;
 pub mod errors;
 pub mod invariants;
 pub mod models;
@@ -12,4 +17,6 @@ pub mod records;
 pub mod requests;
 pub mod shutdown;
 pub mod telemetry;
+pub mod transport;
+pub mod turns;
 pub mod users;

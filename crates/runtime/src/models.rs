@@ -8,6 +8,8 @@ use vidimus_domain::score::Calibration;
 pub struct FaceModels {
     /// Its name, which names its index collection too.
     pub placement: Placement,
+    /// Components of its templates.
+    pub dimension: usize,
     /// Its version as clients see it: digits and dots.
     pub face_model_version: String,
     /// What its scores mean.

@@ -4,12 +4,13 @@
 //! without a photo, as a bulk import of ready templates would; the service finds at its next start that the index lacks
 //! them, and projects them before it answers searches.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::{Value, json};
 use vidimus::adapters::open_blobs;
-use vidimus::config::Config;
+use vidimus::config::{Config, IndexPlace};
 use vidimus_domain::catalog::{AccessKey, Collection};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
@@ -49,7 +50,7 @@ pub struct Wanted {
 pub async fn fill(config: &Config, wanted: &Wanted) -> anyhow::Result<Value> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let blobs = open_blobs(config, Arc::clone(&random))?;
+    let blobs = open_blobs(config, Arc::clone(&random)).await?;
     let deps =
         CatalogDeps { blobs: Arc::clone(&blobs), clock: Arc::clone(&clock), random: Arc::clone(&random) };
     let (key, collection) = found_tenant(&Catalog::new(deps, None), config, wanted).await?;
@@ -70,10 +71,17 @@ pub async fn fill(config: &Config, wanted: &Wanted) -> anyhow::Result<Value> {
         "secret_access_key": key.secret.reveal(),
         "collection": collection.name.to_string(),
         "faces": ids.len(),
-        "part": collection.part().to_string(),
-        "index": config.places()?.index.join(format!("{}.index", collection.placement)),
+        "part": collection.part().index_key().to_string(),
+        "index": index_folder(config)?.join(format!("{}.index", collection.placement)),
         "face_ids": spread(&ids),
     }))
+}
+
+fn index_folder(config: &Config) -> anyhow::Result<PathBuf> {
+    match config.index_place()? {
+        IndexPlace::Edge(folder) => Ok(folder),
+        IndexPlace::Qdrant(_) => anyhow::bail!("galleries are made for an index in a directory"),
+    }
 }
 
 async fn found_tenant(

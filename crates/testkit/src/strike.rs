@@ -86,9 +86,9 @@ pub fn wrap(adapters: Adapters, variable: impl Fn(&str) -> Option<String>) -> an
     let hook: Arc<dyn Interference> =
         Arc::new(StageHook::new(move |stage, moment| striker.at(stage, moment)));
     Ok(Adapters {
-        blobs: Arc::new(FaultyBlobStore::new(adapters.blobs, Arc::clone(&hook))),
-        log: Arc::new(FaultyEventLog::new(adapters.log, Arc::clone(&hook))),
-        index: Arc::new(FaultyFaceIndex::new(adapters.index, hook)),
+        blobs: adapters.blobs.map(|blobs| Arc::new(FaultyBlobStore::new(blobs, Arc::clone(&hook))) as _),
+        log: adapters.log.map(|log| Arc::new(FaultyEventLog::new(log, Arc::clone(&hook))) as _),
+        index: adapters.index.map(|index| Arc::new(FaultyFaceIndex::new(index, hook)) as _),
         ..adapters
     })
 }

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use vidimus_domain::RequestId;
 use vidimus_domain::catalog::Secret;
 use vidimus_runtime::catalog::Access;
+use vidimus_runtime::deadline;
 
 use crate::admission::{Admission, TenantAdmission};
 use crate::body::{self, HeldBody};
@@ -143,8 +144,9 @@ impl Inner {
             admission,
         };
         let HeldBody { bytes, room: _room } = body;
-        let answering = row.answer(&self.services, &context, bytes);
-        tokio::time::timeout(self.config.call_timeout, answering).await.unwrap_or_else(|_| Err(too_late()))
+        let patience = self.config.call_timeout;
+        let answering = deadline::within(patience, row.answer(&self.services, &context, bytes));
+        tokio::time::timeout(patience, answering).await.unwrap_or_else(|_| Err(too_late()))
     }
 
     /// Reads the head, then the body. A body whose head is refused is thrown away, so that the client reads the refusal.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -42,6 +42,10 @@ impl Peer {
     }
 }
 
+/// Tells requests that take long by their nature that the service ends, as they find it among their extensions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending(pub(crate) CancellationToken);
+
 /// Serves `router` on `listener`, HTTP/1.1 and HTTP/2, until `shutdown`; then takes no more connections and returns when
 /// those that are open have answered what they were asked. How long to wait for that is the caller's to decide.
 ///
@@ -57,7 +61,7 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(config.connections_max));
     let graceful = GracefulShutdown::new();
     let door = Door {
-        router,
+        router: router.layer(Extension(Ending(shutdown.clone()))),
         builder: builder(config),
         tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
         head_read_timeout: config.head_read_timeout,

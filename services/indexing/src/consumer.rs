@@ -2,7 +2,8 @@
 //!
 //! It has no dead letters: what cannot be projected is tried again, with a growing pause, and counted; what cannot be
 //! projected at all, since its record is damaged or there is no room, is left to reconciling, so that it holds up no other.
-//! It commits only what a flush of the index has covered, so that a power loss cannot lose a projection that was committed.
+//! It commits only what a flush of the index has covered, so that a power loss cannot lose a projection that was committed. Where
+//! the index says that it may have lost something, it begins again at its commit, and searches wait until it is there again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -39,7 +40,9 @@ pub(crate) struct Consumer {
 
 /// How far the consumer is.
 struct Progress {
-    /// Where the log ended at the start, by partition.
+    /// What the index had lost until the start.
+    losses: u64,
+    /// Where the log ended at the start, by partition, as long as that is not projected.
     ends_at_start: BTreeMap<u32, u64>,
     /// Of each partition, oldest first, what is projected but not committed.
     uncommitted: BTreeMap<u32, VecDeque<Stretch>>,
@@ -62,7 +65,7 @@ impl Consumer {
         let mut pause = PAUSE_FIRST;
         while !self.shutdown.has_begun() {
             match self.consume(&mut pause).await {
-                Ok(()) => return,
+                Ok(()) => {}
                 Err(error) => {
                     tracing::error!(%error, "consuming changes failed; it begins again at its commit");
                     self.pause(&mut pause).await;
@@ -72,8 +75,10 @@ impl Consumer {
     }
 
     async fn consume(&self, pause: &mut Duration) -> PortResult<()> {
+        let losses = self.deps.index.losses();
+        self.deps.baseline.ensure().await?;
         let mut subscription = self.deps.log.subscribe(Topic::Changes, GROUP).await?;
-        let mut progress = self.begin().await?;
+        let mut progress = self.begin(losses).await?;
         while !self.shutdown.has_begun() {
             let records = self.next(&mut *subscription).await?;
             if !records.is_empty() {
@@ -81,10 +86,17 @@ impl Consumer {
                 progress.projected(&records, self.deps.clock.now());
                 self.metrics.changes.inc_by(records.len() as u64);
             }
-            self.say_when_caught_up(&mut progress);
+            self.say_when_caught_up(&progress).await?;
             if self.deps.clock.now().since(progress.flushed_at) >= self.config.flush_interval {
                 self.flush_and_commit(&mut *subscription, &mut progress).await?;
+                self.see_what_others_did(&mut progress).await?;
                 *pause = PAUSE_FIRST;
+            }
+            if self.deps.index.losses() != progress.losses {
+                self.metrics.losses.inc();
+                self.caught_up.send_replace(false);
+                tracing::warn!("the index may have lost what it was told last; it is told again");
+                return Ok(());
             }
         }
         self.flush_and_commit(&mut *subscription, &mut progress).await
@@ -98,7 +110,7 @@ impl Consumer {
         }
     }
 
-    async fn begin(&self) -> PortResult<Progress> {
+    async fn begin(&self, losses: u64) -> PortResult<Progress> {
         let state = self.deps.log.state(Topic::Changes).await?;
         let committed = self.deps.log.committed(Topic::Changes, GROUP).await?;
         let mut ends_at_start = BTreeMap::new();
@@ -109,7 +121,22 @@ impl Consumer {
                 ends_at_start.insert(partition.partition, partition.next_offset);
             }
         }
-        Ok(Progress { ends_at_start, uncommitted: BTreeMap::new(), flushed_at: self.deps.clock.now() })
+        let flushed_at = self.deps.clock.now();
+        Ok(Progress { losses, ends_at_start, uncommitted: BTreeMap::new(), flushed_at })
+    }
+
+    /// Partitions of other processes of the group are projected when their commit says so.
+    async fn see_what_others_did(&self, progress: &mut Progress) -> PortResult<()> {
+        if progress.ends_at_start.is_empty() {
+            return Ok(());
+        }
+        let committed = self.deps.log.committed(Topic::Changes, GROUP).await?;
+        for place in committed {
+            if progress.ends_at_start.get(&place.partition).is_some_and(|end| place.offset >= *end) {
+                progress.ends_at_start.remove(&place.partition);
+            }
+        }
+        Ok(())
     }
 
     /// Projects a batch, again and again until it is done or shutdown begins: then it is left uncommitted.
@@ -170,11 +197,15 @@ impl Consumer {
         *pause = (*pause * 2).min(PAUSE_LAST);
     }
 
-    fn say_when_caught_up(&self, progress: &mut Progress) {
-        if progress.ends_at_start.is_empty() && !*self.caught_up.borrow() {
-            tracing::info!("the index has all that the log had at the start");
-            self.caught_up.send_replace(true);
+    async fn say_when_caught_up(&self, progress: &Progress) -> PortResult<()> {
+        if !progress.ends_at_start.is_empty() || *self.caught_up.borrow() {
+            return Ok(());
         }
+        self.deps.index.made_good(progress.losses);
+        self.deps.baseline.reached().await?;
+        tracing::info!("the index has all that the log had at the start");
+        self.caught_up.send_replace(true);
+        Ok(())
     }
 
     /// Flushes the index and commits what the flush has covered.
@@ -185,10 +216,13 @@ impl Consumer {
     ) -> PortResult<()> {
         let now = self.deps.clock.now();
         progress.flushed_at = now;
-        if progress.uncommitted.is_empty() {
+        if progress.uncommitted.is_empty() && !self.deps.baseline.is_elsewhere() {
             return Ok(());
         }
         let durable_before = self.deps.index.flush(now).await?;
+        if self.deps.index.losses() != progress.losses {
+            return Ok(());
+        }
         for next in progress.take_durable(durable_before) {
             subscription.commit(next).await?;
             self.metrics.commits.inc();

@@ -1,6 +1,7 @@
 //! The indexing role: projects records into the index. It consumes the changes, and does at once what ingestion asks for;
 //! both read the record as it is now, so neither order nor number of changes matters.
 
+mod baseline;
 mod consumer;
 mod metrics;
 mod projector;
@@ -20,6 +21,7 @@ use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
 use vidimus_runtime::shutdown::Shutdown;
 
+pub use baseline::Baseline;
 use metrics::Metrics;
 use projector::Projector;
 
@@ -51,6 +53,8 @@ pub struct IndexingDeps {
     pub index: Arc<dyn FaceIndex>,
     /// Which index collection holds which collection.
     pub catalog: Arc<Catalog>,
+    /// What the index is known to have.
+    pub baseline: Arc<dyn Baseline>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -85,7 +89,8 @@ impl Indexing {
         Self { projector, searchable }
     }
 
-    /// Turns true once all changes that the log had at the start are projected; until then searches wait.
+    /// Turns true once all changes that the log had at the start are projected, by this process or another one of the group; until
+    /// then searches wait. Turns false where the index may have lost something, until that is made good.
     #[must_use]
     pub fn searchable(&self) -> watch::Receiver<bool> {
         self.searchable.clone()

@@ -15,6 +15,8 @@ pub(crate) struct Metrics {
     pub(crate) retries: Counter,
     /// Changes that could not be projected at all.
     pub(crate) left_behind: Counter,
+    /// Times that the index said that it may have lost something.
+    pub(crate) losses: Counter,
     /// Flushes of the index that were followed by a commit.
     pub(crate) commits: Counter,
     /// Changes that were not projected yet when last looked at.
@@ -38,6 +40,11 @@ impl Metrics {
             "vidimus_projection_retries",
             "Batches of changes that could not be projected and were tried again; alarm when it keeps growing",
             metrics.retries.clone(),
+        );
+        registry.register(
+            "vidimus_index_losses",
+            "Times that the index may have lost what it was told last, and was told again",
+            metrics.losses.clone(),
         );
         registry.register(
             "vidimus_changes_left_to_reconciling",

@@ -28,11 +28,11 @@ use crate::Ingestion;
 use crate::chosen::{Chosen, Embedded};
 
 /// How often a record is read and decided anew before a writer gives up.
-const ATTEMPTS_MAX: usize = 32;
+pub(crate) const ATTEMPTS_MAX: usize = 32;
 
 /// An enrolment that has slept for longer than this since it came in is given up. The record remembers requests for a day:
 /// one that outlived the memory could enrol a face again that was deleted meanwhile.
-const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
+pub(crate) const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
 
 /// One photo on its way in.
 struct Incoming {
@@ -82,13 +82,13 @@ impl Ingestion {
         Ok(response(&done, &chosen, collection.horizon(self.deps.clock.now())))
     }
 
-    async fn live_collection(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
+    pub(crate) async fn live_collection(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
         let collection = self.deps.catalog.collection_by_part(&named.part).await?;
         collection.ok_or_else(|| no_such_collection(&named.name))
     }
 
     /// An enrolment into a collection that was deleted meanwhile is not acknowledged (rule 10).
-    async fn check_still_live(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
+    pub(crate) async fn check_still_live(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
         let live = self.deps.catalog.read_by_part(&named.part).await?;
         live.ok_or_else(|| no_such_collection(&named.name))
     }
@@ -102,6 +102,7 @@ impl Ingestion {
             photo: request.photo.clone(),
             placement: collection.placement.to_string(),
             faces_max: 0,
+            tenant: collection.tenant.to_string(),
         };
         let answer = self.deps.embedding.embed(Request::new(embed)).await;
         let answer = answer.map_err(|status| failure_from_status(&status))?.into_inner();
@@ -252,7 +253,7 @@ impl Ingestion {
     }
 
     /// Removes the photos that the record before names as to be removed.
-    async fn remove_old_photos(&self, read: &Read) -> Result<Vec<PhotoKey>, Failure> {
+    pub(crate) async fn remove_old_photos(&self, read: &Read) -> Result<Vec<PhotoKey>, Failure> {
         let Some(record) = &read.record else {
             return Ok(Vec::new());
         };
@@ -311,7 +312,7 @@ impl Ingestion {
     }
 }
 
-fn refused(refusal: Refusal) -> Failure {
+pub(crate) fn refused(refusal: Refusal) -> Failure {
     Failure::new(ErrorCode::QuotaExceeded, refusal.to_string())
 }
 
@@ -330,7 +331,7 @@ fn response(done: &Done, chosen: &Chosen, horizon: Horizon) -> v1::IndexFacesRes
         let shown = ShownFace {
             bounding_box: live.detected.bounding_box,
             confidence: live.detected.confidence,
-            external_image_id: done.record.origin.external_image_id.clone(),
+            external_image_id: done.record.external_image_id_of(live).cloned(),
             user: live.user.clone(),
         };
         // A retry may have found fewer faces than it detects now: then what is stored is shown.

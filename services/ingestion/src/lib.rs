@@ -1,6 +1,7 @@
-//! The ingestion role: writes records and users. It enrols photos, deletes faces and gathers them in users; the record's compare-and-swap decides, the
-//! log is told, and indexing is asked to project before the answer.
+//! The ingestion role: writes records and users. It enrols photos, one by one or in bulk, deletes faces and gathers them in
+//! users; the record's compare-and-swap decides, the log is told, and indexing is asked to project before the answer.
 
+mod bulk;
 mod chosen;
 mod delete;
 mod enrol;
@@ -17,12 +18,13 @@ use tonic::{Request, Response, Status};
 use vidimus_domain::event::Change;
 use vidimus_domain::record::Record;
 use vidimus_domain::{Failure, ImageId, Part};
-use vidimus_ports::{BlobStore, Clock, EventLog, Random};
+use vidimus_ports::{BlobStore, Clock, EventLog, Random, Topic};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_proto::internal::v1::indexing_server::Indexing;
+use vidimus_runtime::accepted_photos::AcceptedPhotos;
 use vidimus_runtime::audit::AuditLog;
-use vidimus_runtime::backlog::Backlog;
+use vidimus_runtime::backlog::{Backlog, BacklogLimit};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::changes::Changes;
 use vidimus_runtime::client_tokens::ClientTokens;
@@ -45,6 +47,8 @@ pub struct IngestionConfig {
     pub deletion_wait: Duration,
     /// Changes that may wait to be projected; past it, enrolments are refused.
     pub backlog_changes_max: u64,
+    /// Photos of bulk jobs that may wait to be embedded; past it, jobs are told to wait.
+    pub backlog_photos_max: u64,
 }
 
 impl Default for IngestionConfig {
@@ -53,6 +57,7 @@ impl Default for IngestionConfig {
             searchable_wait: Duration::from_secs(1),
             deletion_wait: Duration::from_secs(10),
             backlog_changes_max: 1_000_000,
+            backlog_photos_max: 100_000,
         }
     }
 }
@@ -86,8 +91,10 @@ pub struct Ingestion {
     users: Users,
     tokens: ClientTokens,
     changes: Changes,
+    accepted_photos: AcceptedPhotos,
     audit: AuditLog,
     backlog: Backlog,
+    photos_backlog: Backlog,
     metrics: Metrics,
 }
 
@@ -95,13 +102,24 @@ impl Ingestion {
     /// A role that stands on `deps`.
     #[must_use]
     pub fn new(config: IngestionConfig, deps: IngestionDeps, registry: &mut Registry) -> Self {
+        let backlog = |limit| Backlog::new(Arc::clone(&deps.log), Arc::clone(&deps.clock), limit);
         Self {
+            backlog: backlog(BacklogLimit {
+                topic: Topic::Changes,
+                records_max: config.backlog_changes_max,
+                message: "too many enrolments wait to become searchable; try again later",
+            }),
+            photos_backlog: backlog(BacklogLimit {
+                topic: Topic::Photos,
+                records_max: config.backlog_photos_max,
+                message: "too many photos wait to be embedded; try again later",
+            }),
             records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             users: Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             tokens: ClientTokens::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             changes: Changes::new(Arc::clone(&deps.log)),
+            accepted_photos: AcceptedPhotos::new(Arc::clone(&deps.log)),
             audit: AuditLog::new(Arc::clone(&deps.log)),
-            backlog: Backlog::new(Arc::clone(&deps.log), Arc::clone(&deps.clock), config.backlog_changes_max),
             metrics: Metrics::new(registry),
             config,
             deps,
@@ -153,6 +171,32 @@ impl v1::ingestion_server::Ingestion for Ingestion {
     ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
         let answer = self.delete(request.into_inner()).await;
         self.metrics.deletion(answer.as_ref().map(|answer| answer.deleted.len()));
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
+    }
+
+    async fn accept_photo(
+        &self,
+        request: Request<v1::AcceptPhotoRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        let answer = self.take_photo(request.into_inner()).await;
+        self.metrics.bulk("photo", answer.as_ref().map(v1::BulkState::outcome));
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
+    }
+
+    async fn bulk_states(
+        &self,
+        request: Request<v1::BulkStatesRequest>,
+    ) -> Result<Response<v1::BulkStatesResponse>, Status> {
+        let answer = self.states(request.into_inner()).await;
+        answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
+    }
+
+    async fn import_templates(
+        &self,
+        request: Request<v1::ImportTemplatesRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        let answer = self.take_templates(request.into_inner()).await;
+        self.metrics.bulk("templates", answer.as_ref().map(v1::BulkState::outcome));
         answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
 

@@ -5,6 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use vidimus_domain::Failure;
+use vidimus_proto::internal::v1::BulkOutcome;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -17,6 +18,12 @@ struct UserChangeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BulkLabel {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
 /// Photos and faces, by what came of them.
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -25,6 +32,7 @@ pub(crate) struct Metrics {
     deletions: Family<OutcomeLabel, Counter>,
     deleted_faces: Counter,
     user_changes: Family<UserChangeLabel, Counter>,
+    bulk: Family<BulkLabel, Counter>,
     /// Enrolments that were answered before their faces were searchable.
     pub(crate) answered_unprojected: Counter,
     /// Compare-and-swaps that were lost and tried again.
@@ -49,6 +57,11 @@ impl Metrics {
             &metrics.lost_races,
         );
         registry.register("vidimus_enrolments", "Photos to enrol, by outcome", metrics.enrolments.clone());
+        registry.register(
+            "vidimus_bulk_accepted",
+            "What bulk jobs brought, photos or records of templates, by what was known of it on arrival",
+            metrics.bulk.clone(),
+        );
         let user_changes = metrics.user_changes.clone();
         registry.register("vidimus_user_changes", "Changes of users, by kind and outcome", user_changes);
         registry.register("vidimus_deletions", "Deletions, by outcome", metrics.deletions.clone());
@@ -62,6 +75,18 @@ impl Metrics {
     pub(crate) fn user_change(&self, change: &'static str, failure: Option<&Failure>) {
         let outcome = failure.map_or("OK", |failure| failure.code.as_str());
         self.user_changes.get_or_create(&UserChangeLabel { change, outcome }).inc();
+    }
+
+    pub(crate) fn bulk(&self, kind: &'static str, outcome: Result<BulkOutcome, &Failure>) {
+        let outcome = match outcome {
+            Ok(BulkOutcome::Unspecified | BulkOutcome::Waiting) => "WAITING",
+            Ok(BulkOutcome::Enrolled) => "ENROLLED",
+            Ok(BulkOutcome::AlreadyThere) => "ALREADY_THERE",
+            Ok(BulkOutcome::Refused) => "REFUSED",
+            Ok(BulkOutcome::Gone) => "GONE",
+            Err(failure) => failure.code.as_str(),
+        };
+        self.bulk.get_or_create(&BulkLabel { kind, outcome }).inc();
     }
 
     pub(crate) fn deletion(&self, faces: Result<usize, &Failure>) {

@@ -13,6 +13,8 @@ pub(crate) struct Metrics {
     pub(crate) batches: Counter,
     /// Differences between records and points that were said on the log.
     pub(crate) differences: Counter,
+    /// Accepted photos that had waited for long and were said on the log again.
+    pub(crate) photos_said_again: Counter,
     /// Objects removed: photos that no record names, husks, what lay under dead collections.
     pub(crate) removed: Counter,
     /// Faces erased because their time had come.
@@ -38,6 +40,11 @@ impl Metrics {
             "vidimus_reconcile_differences",
             "Differences between records and points that were found and said on the log",
             &metrics.differences,
+        );
+        counter(
+            "vidimus_reconcile_photos_said_again",
+            "Photos that were accepted long ago, not embedded, and said on the log again",
+            &metrics.photos_said_again,
         );
         counter(
             "vidimus_reconcile_removed_objects",

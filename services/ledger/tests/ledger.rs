@@ -109,6 +109,25 @@ async fn photos_that_no_record_names_go_after_a_day() {
 }
 
 #[tokio::test]
+async fn photos_that_have_waited_for_long_are_said_again() {
+    let world = World::new().await;
+    let record = world.accept(1).await;
+    let ledger = world.ledger();
+    assert_eq!(ledger.reconcile(Walk::Full).await.unwrap().waiting_photos, 0, "it is on its way");
+    world.clock.advance(Duration::from_secs(601));
+    let young = world.accept(2).await;
+    assert_eq!(ledger.reconcile(Walk::Changed).await.unwrap().waiting_photos, 1);
+    assert_eq!(world.said_photos().await, [record.origin.image]);
+    world.clock.advance(Duration::from_secs(601));
+    assert_eq!(ledger.reconcile(Walk::Changed).await.unwrap().waiting_photos, 0, "it may be in the queue");
+    world.clock.advance(DAY);
+    assert_eq!(ledger.reconcile(Walk::Changed).await.unwrap().waiting_photos, 2, "a day is too long");
+    for record in [&record, &young] {
+        assert!(world.has_photo(record).await, "a photo that waits is not swept");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_left_of_a_dead_collection() {
     let world = World::new().await;
     let record = world.enrol(1, Some("name")).await;

@@ -7,11 +7,12 @@ mod compare;
 mod listing;
 mod metrics;
 mod photo;
+mod probe;
 mod search;
+mod trust;
 mod users;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
@@ -32,6 +33,7 @@ use vidimus_runtime::requests::{NamedCollection, named_collection, no_such_colle
 use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
+use trust::Trust;
 
 /// What query stands on.
 #[derive(Clone)]
@@ -62,6 +64,7 @@ pub struct Query {
     records: Records,
     users: Users,
     audit: AuditLog,
+    trust: Trust,
     metrics: Metrics,
 }
 
@@ -72,7 +75,8 @@ impl Query {
         let audit = AuditLog::new(Arc::clone(&deps.log));
         let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
         let users = Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
-        Self { audit, records, users, metrics: Metrics::new(registry), deps }
+        let trust = Trust::new(Arc::clone(&deps.index), deps.searchable.clone(), Arc::clone(&deps.clock));
+        Self { audit, records, users, trust, metrics: Metrics::new(registry), deps }
     }
 
     /// The collection that a request names, once the index has all that it should.
@@ -80,10 +84,7 @@ impl Query {
         &self,
         collection: Option<&v1::CollectionRef>,
     ) -> Result<(NamedCollection, Arc<Collection>), Failure> {
-        if !*self.deps.searchable.borrow() {
-            let message = "the index is catching up; try again";
-            return Err(Failure::unavailable(message, Duration::from_secs(1)));
-        }
+        self.trust.check()?;
         let named = named_collection(collection)?;
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
         let live = live.ok_or_else(|| no_such_collection(&named.name))?;
@@ -93,6 +94,11 @@ impl Query {
             return Err(Failure::new(ErrorCode::InvalidParameter, message));
         }
         Ok((named, live))
+    }
+
+    /// What was found in the index, unless the index lost something meanwhile: then it is not told.
+    fn trusted<T>(&self, found: Result<T, Failure>) -> Result<T, Failure> {
+        found.and_then(|found| self.trust.check().map(|()| found))
     }
 }
 
@@ -107,7 +113,7 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.search_by_face(request.into_inner()).await;
+        let result = self.trusted(self.search_by_face(request.into_inner()).await);
         self.metrics.search("face", result.as_ref().err());
         answer(result)
     }
@@ -116,7 +122,7 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesByImageRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.search_by_photo(request.into_inner()).await;
+        let result = self.trusted(self.search_by_photo(request.into_inner()).await);
         self.metrics.search("photo", result.as_ref().err());
         answer(result)
     }
@@ -125,21 +131,21 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::ListFacesRequest>,
     ) -> Result<Response<v1::ListFacesResponse>, Status> {
-        answer(self.list(request.into_inner()).await)
+        answer(self.trusted(self.list(request.into_inner()).await))
     }
 
     async fn count_faces(
         &self,
         request: Request<v1::CountFacesRequest>,
     ) -> Result<Response<v1::CountFacesResponse>, Status> {
-        answer(self.count(request.into_inner()).await)
+        answer(self.trusted(self.count(request.into_inner()).await))
     }
 
     async fn search_users(
         &self,
         request: Request<v1::SearchUsersRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        let result = self.search_users_by_stored(request.into_inner()).await;
+        let result = self.trusted(self.search_users_by_stored(request.into_inner()).await);
         self.metrics.search("stored, for users", result.as_ref().err());
         answer(result)
     }
@@ -148,7 +154,7 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchUsersByImageRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        let result = self.search_users_by_photo(request.into_inner()).await;
+        let result = self.trusted(self.search_users_by_photo(request.into_inner()).await);
         self.metrics.search("photo, for users", result.as_ref().err());
         answer(result)
     }

@@ -4,109 +4,269 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use prometheus_client::registry::Registry;
 use vidimus_edge::{EdgeConfig, EdgeIndex};
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, FilePhotoSource, LogOptions};
-use vidimus_onnx::{Model, ModelStore, OnnxEncoder, OnnxRuntime};
+use vidimus_kafka::{KafkaDeps, KafkaEventLog, KafkaMetrics};
+use vidimus_onnx::{Manifest, Model, ModelStore, OnnxEncoder, OnnxRuntime};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceEncoder, FaceIndex, PhotoSource, Random};
+use vidimus_qdrant::{QdrantDeps, QdrantIndex};
+use vidimus_s3::{S3BlobStore, S3Bucket, S3Location, S3PhotoSource, Versioning};
 
-use crate::config::Config;
+use crate::config::{BlobsPlace, Config, ImportsPlace, IndexPlace, LogPlace};
+use crate::roles::{Role, Store};
 
-/// Everything outside the roles.
+/// Everything outside the roles; of the stores, those that a role of this process stands on.
 #[derive(Clone)]
 pub struct Adapters {
     /// Records, photos, catalog, audit batches.
-    pub blobs: Arc<dyn BlobStore>,
+    pub blobs: Option<Arc<dyn BlobStore>>,
     /// The durable log.
-    pub log: Arc<dyn EventLog>,
+    pub log: Option<Arc<dyn EventLog>>,
     /// What is searchable.
-    pub index: Arc<dyn FaceIndex>,
+    pub index: Option<Arc<dyn FaceIndex>>,
     /// Photos that tenants name by bucket.
-    pub photos: Arc<dyn PhotoSource>,
+    pub photos: Option<Arc<dyn PhotoSource>>,
     /// Photos to faces.
-    pub encoder: Arc<dyn FaceEncoder>,
+    pub encoder: Option<Arc<dyn FaceEncoder>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
 }
 
+impl Adapters {
+    /// The blobs.
+    ///
+    /// # Errors
+    /// Where no role of this process stands on them; so with the others here.
+    pub fn blobs(&self) -> anyhow::Result<Arc<dyn BlobStore>> {
+        self.blobs.clone().context("no role of this process has blobs")
+    }
+
+    /// The log.
+    ///
+    /// # Errors
+    /// As [`Adapters::blobs`].
+    pub fn log(&self) -> anyhow::Result<Arc<dyn EventLog>> {
+        self.log.clone().context("no role of this process has the log")
+    }
+
+    /// The index.
+    ///
+    /// # Errors
+    /// As [`Adapters::blobs`].
+    pub fn index(&self) -> anyhow::Result<Arc<dyn FaceIndex>> {
+        self.index.clone().context("no role of this process has the index")
+    }
+
+    /// The photos that tenants name.
+    ///
+    /// # Errors
+    /// As [`Adapters::blobs`].
+    pub fn photos(&self) -> anyhow::Result<Arc<dyn PhotoSource>> {
+        self.photos.clone().context("no role of this process has photos by name")
+    }
+
+    /// The encoder.
+    ///
+    /// # Errors
+    /// As [`Adapters::blobs`].
+    pub fn encoder(&self) -> anyhow::Result<Arc<dyn FaceEncoder>> {
+        self.encoder.clone().context("no role of this process has an encoder")
+    }
+}
+
 /// The adapters as opened, with what only their owner may do.
 pub struct Opened {
     /// Behind their ports.
     pub adapters: Adapters,
-    /// The face model that was loaded.
-    pub model: Model,
-    edge: Arc<EdgeIndex>,
+    /// What is known of the face model.
+    pub manifest: Manifest,
+    edge: Option<Arc<EdgeIndex>>,
 }
 
 impl Opened {
-    /// Ends the index in order: no more optimisations, then a flush.
+    /// Ends the index in order, where it is in this process: no more optimisations, then a flush.
     ///
     /// # Errors
     /// Where the flush fails.
     pub async fn close(&self, patience: Duration) -> anyhow::Result<()> {
-        self.edge.close(patience).await.context("close the index")
+        match &self.edge {
+            Some(edge) => edge.close(patience).await.context("close the index"),
+            None => Ok(()),
+        }
     }
 
     /// The embedded index, for what is not the port's.
     #[must_use]
-    pub fn edge(&self) -> Arc<EdgeIndex> {
-        Arc::clone(&self.edge)
+    pub fn edge(&self) -> Option<Arc<EdgeIndex>> {
+        self.edge.clone()
     }
 }
 
-/// Opens blobs alone, for administration without a running service.
+/// Opens the blobs.
 ///
 /// # Errors
-/// Where another process works in the directory, or it is damaged.
-pub fn open_blobs(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn BlobStore>> {
-    let directory = Directory::open(config.places()?.blobs)?;
-    Ok(Arc::new(FileBlobStore::open(directory, config.storage.reserve_bytes, random)?))
+/// Where another process works in the directory, or it is damaged; where a server is not what is needed.
+pub async fn open_blobs(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn BlobStore>> {
+    match config.blobs_place()? {
+        BlobsPlace::Files(folder) => {
+            let directory = Directory::open(folder)?;
+            Ok(Arc::new(FileBlobStore::open(directory, config.storage.reserve_bytes, random)?))
+        }
+        BlobsPlace::S3(location) => {
+            let (store, versioning) = open_bucket(config, location, random).await?;
+            tracing::info!(%versioning, "the bucket does what it must");
+            Ok(Arc::new(store))
+        }
+    }
 }
 
-/// Opens the log alone, for administration that is audited without a running service.
+/// Opens a bucket for blobs, and tries it.
 ///
 /// # Errors
-/// Where another process works in the directory, or it is damaged.
-pub fn open_log(config: &Config, random: &dyn Random) -> anyhow::Result<Arc<dyn EventLog>> {
-    let options = LogOptions {
-        partitions: config.storage.log_partitions,
-        reserve_bytes: config.storage.reserve_bytes,
-        ..LogOptions::default()
-    };
-    Ok(Arc::new(FileEventLog::open(Directory::open(config.places()?.log)?, options, random)?))
+/// Where it is away, or does not do what it must.
+pub(crate) async fn open_bucket(
+    config: &Config,
+    location: S3Location,
+    random: Arc<dyn Random>,
+) -> anyhow::Result<(S3BlobStore, Versioning)> {
+    let store = S3BlobStore::new(S3Bucket::connect(&config.s3, location, random).await?);
+    let report = store.check().await?;
+    Ok((store, report.versioning))
 }
 
-/// Opens everything that the configuration names, the model first: what is wrong with it is said before a directory is
-/// made.
+/// Opens the log.
+///
+/// # Errors
+/// As [`open_blobs`].
+pub async fn open_log(
+    config: &Config,
+    random: Arc<dyn Random>,
+    registry: &mut Registry,
+) -> anyhow::Result<Arc<dyn EventLog>> {
+    match config.log_place()? {
+        LogPlace::Files(folder) => {
+            let options = LogOptions {
+                partitions: config.storage.log_partitions,
+                reserve_bytes: config.storage.reserve_bytes,
+                ..LogOptions::default()
+            };
+            Ok(Arc::new(FileEventLog::open(Directory::open(folder)?, options, &*random)?))
+        }
+        LogPlace::Kafka(uri) => {
+            let deps = KafkaDeps { random, metrics: KafkaMetrics::new(registry) };
+            Ok(Arc::new(KafkaEventLog::open(&uri, config.kafka.clone(), deps).await?))
+        }
+    }
+}
+
+/// Opens what the roles of this process stand on, the model first: what is wrong with it is said before a directory is made.
 ///
 /// # Errors
 /// Where something is missing, damaged or in use; the message says what and, where a command mends it, which.
-pub async fn open(config: &Config) -> anyhow::Result<Opened> {
-    let model = load_model(config)?;
-    let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
-    let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let blobs = open_blobs(config, Arc::clone(&random))?;
-    let log = open_log(config, &*random)?;
-    let edge = Arc::new(open_index(config, config.places()?.index).await?);
-    let encoder = Arc::new(OnnxEncoder::new(&config.encoder, &runtime, &model)?);
-    let adapters = Adapters {
-        blobs,
-        log,
-        index: Arc::clone(&edge) as Arc<dyn FaceIndex>,
-        photos: Arc::new(FilePhotoSource::new(config.places()?.imports)),
-        encoder,
-        clock: Arc::new(SystemClock),
-        random,
+pub async fn open(config: &Config, registry: &mut Registry) -> anyhow::Result<Opened> {
+    let roles = config.roles();
+    let has_workers = config.has_workers()?;
+    let uses = |store: Store| {
+        let is_workers = has_workers && store != Store::Index;
+        is_workers || roles.iter().any(|role| role.stores().contains(&store))
     };
-    Ok(Opened { adapters, model, edge })
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let (manifest, encoder) = match config.has(Role::Embedding) {
+        true => open_encoder(config).map(|(manifest, encoder)| (manifest, Some(encoder)))?,
+        false => (known_manifest(config)?, None),
+    };
+    let blobs = match uses(Store::Blobs) {
+        true => Some(open_blobs(config, Arc::clone(&random)).await.context("open the blobs")?),
+        false => None,
+    };
+    let log = match uses(Store::Log) {
+        true => Some(open_log(config, Arc::clone(&random), registry).await.context("open the log")?),
+        false => None,
+    };
+    let index = match uses(Store::Index) {
+        true => Some(open_index(config).await.context("open the index")?),
+        false => None,
+    };
+    let photos = match config.has(Role::Gateway) {
+        true => Some(open_photos(config, Arc::clone(&random)).await?),
+        false => None,
+    };
+    let (index, edge) = index.map_or((None, None), |opened| (Some(opened.index), opened.edge));
+    let adapters = Adapters { blobs, log, index, photos, encoder, clock, random };
+    Ok(Opened { adapters, manifest, edge })
 }
 
-async fn open_index(config: &Config, root: PathBuf) -> anyhow::Result<EdgeIndex> {
-    EdgeIndex::open(edge_config(config, root)).await.context("open the index")
+/// The place of photos that tenants name by bucket, and that bulk jobs bring in.
+///
+/// # Errors
+/// Where it cannot be reached.
+pub async fn open_photos(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Arc<dyn PhotoSource>> {
+    match config.imports_place()? {
+        ImportsPlace::Files(folder) => Ok(Arc::new(FilePhotoSource::new(folder))),
+        ImportsPlace::S3(location) => {
+            let bucket = S3Bucket::connect(&config.s3, location, random).await.context("open imports")?;
+            Ok(Arc::new(S3PhotoSource::new(bucket)))
+        }
+    }
+}
+
+fn open_encoder(config: &Config) -> anyhow::Result<(Manifest, Arc<dyn FaceEncoder>)> {
+    let model = load_model(config)?;
+    let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
+    let encoder = Arc::new(OnnxEncoder::new(&config.encoder, &runtime, &model)?);
+    Ok((model.manifest, encoder))
+}
+
+/// What is known of the configured model without its files: what its scores mean.
+fn known_manifest(config: &Config) -> anyhow::Result<Manifest> {
+    let imported =
+        config.models_directory().map(|directory| ModelStore::new(directory).manifest(&config.models.name));
+    match imported {
+        Ok(Ok(manifest)) => Ok(manifest),
+        Ok(Err(_)) | Err(_) => {
+            let builtin = Manifest::builtin()?;
+            if builtin.name != config.models.name {
+                bail!(
+                    "models.name = {:?}: import it (`vidimus models import`), so that this process knows what its scores mean",
+                    config.models.name
+                );
+            }
+            Ok(builtin)
+        }
+    }
+}
+
+/// An index with what is not the port's.
+pub(crate) struct OpenedIndex {
+    index: Arc<dyn FaceIndex>,
+    edge: Option<Arc<EdgeIndex>>,
+}
+
+/// Opens the index.
+///
+/// # Errors
+/// Where it is damaged; where servers are away, or set up otherwise.
+pub(crate) async fn open_index(config: &Config) -> anyhow::Result<OpenedIndex> {
+    match config.index_place()? {
+        IndexPlace::Edge(root) => {
+            let edge = Arc::new(EdgeIndex::open(edge_config(config, root)).await?);
+            Ok(OpenedIndex { index: Arc::clone(&edge) as Arc<dyn FaceIndex>, edge: Some(edge) })
+        }
+        IndexPlace::Qdrant(address) => {
+            let deps = QdrantDeps { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) };
+            let largest = config.index_options.largest_collection_faces.get();
+            let index = QdrantIndex::open(&address, config.qdrant.clone(), largest, deps).await?;
+            index.check().await?;
+            Ok(OpenedIndex { index: Arc::new(index), edge: None })
+        }
+    }
 }
 
 /// The index's settings. It refuses enrolments only when less room is left than the blobs would leave: what they have taken

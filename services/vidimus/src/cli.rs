@@ -9,6 +9,7 @@ use crate::admin::AdminArguments;
 use crate::doctor::DoctorArguments;
 use crate::evaluate::EvaluateArguments;
 use crate::models::ModelsArguments;
+use crate::roles::Role;
 
 /// Self-hosted, multi-tenant face-collection search that speaks the protocol of Amazon Rekognition's face collections.
 ///
@@ -41,7 +42,7 @@ pub struct Settings {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the service: all roles in this process.
+    /// Run the service, or some of its roles.
     Serve(ServeArguments),
     /// Make and change tenants and access keys; reconcile.
     Admin(AdminArguments),
@@ -62,6 +63,12 @@ pub struct ServeArguments {
     /// Address for operators (/livez, /readyz, /metrics, administration); port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS")]
     pub operators: Option<SocketAddr>,
+    /// Roles of this process (default: all that the configuration does not say are elsewhere).
+    #[arg(long, value_delimiter = ',', value_name = "ROLE,…")]
+    pub roles: Vec<Role>,
+    /// Address for the roles of other processes; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_roles: Option<SocketAddr>,
     /// When ready, write the bound addresses and the process id to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

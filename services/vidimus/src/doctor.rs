@@ -1,18 +1,21 @@
 //! `vidimus doctor`: says what is wrong with a configuration, a directory or a model, and what mends it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use vidimus_edge::EdgeIndex;
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions, OpenError};
 use vidimus_onnx::{OnnxEncoder, OnnxRuntime};
 use vidimus_ports::random::SystemRandom;
 
-use crate::adapters::{edge_config, load_model, runtime_path};
-use crate::config::Config;
+use crate::adapters::{edge_config, load_model, open_bucket, open_index, open_log, runtime_path};
+use crate::config::{BlobsPlace, Config, IndexPlace, LogPlace};
 use crate::output;
+use crate::roles::Role;
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
@@ -39,8 +42,8 @@ pub async fn run(config: &Config, arguments: &DoctorArguments) -> anyhow::Result
         result: config.check().map(|()| "everything set is known and fits together".to_owned()),
     }];
     findings.push(Finding { what: "model", result: model(config) });
-    findings.push(Finding { what: "blobs", result: blobs(config).or_else(in_use_is_fine) });
-    findings.push(Finding { what: "log", result: log(config).or_else(in_use_is_fine) });
+    findings.push(Finding { what: "blobs", result: blobs(config).await.or_else(in_use_is_fine) });
+    findings.push(Finding { what: "log", result: log(config).await.or_else(in_use_is_fine) });
     findings.push(Finding { what: "index", result: index(config).await.or_else(in_use_is_fine) });
     let healthy = findings.iter().all(|finding| finding.result.is_ok());
     print(&findings, arguments.json)?;
@@ -56,14 +59,23 @@ fn in_use_is_fine(error: anyhow::Error) -> anyhow::Result<String> {
 }
 
 fn model(config: &Config) -> anyhow::Result<String> {
+    if !config.has(Role::Embedding) {
+        return Ok("no role of this process needs its files".to_owned());
+    }
     let model = load_model(config)?;
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
     OnnxEncoder::new(&config.encoder, &runtime, &model)?;
     Ok(format!("{} loads, its digests are right", model.manifest.name))
 }
 
-fn blobs(config: &Config) -> anyhow::Result<String> {
-    let place = config.places()?.blobs;
+async fn blobs(config: &Config) -> anyhow::Result<String> {
+    let place = match config.blobs_place()? {
+        BlobsPlace::Files(place) => place,
+        BlobsPlace::S3(location) => {
+            let (_, versioning) = open_bucket(config, location.clone(), Arc::new(SystemRandom)).await?;
+            return Ok(format!("{location} does what it must; {versioning}"));
+        }
+    };
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
@@ -71,8 +83,14 @@ fn blobs(config: &Config) -> anyhow::Result<String> {
     Ok(format!("{} opens", place.display()))
 }
 
-fn log(config: &Config) -> anyhow::Result<String> {
-    let place = config.places()?.log;
+async fn log(config: &Config) -> anyhow::Result<String> {
+    let place = match config.log_place()? {
+        LogPlace::Files(place) => place,
+        LogPlace::Kafka(uri) => {
+            open_log(config, Arc::new(SystemRandom), &mut Registry::default()).await?;
+            return Ok(format!("{uri} answers, and its topics are set up as they must be"));
+        }
+    };
     if !place.exists() {
         return Ok(format!("{} will be made", place.display()));
     }
@@ -81,16 +99,29 @@ fn log(config: &Config) -> anyhow::Result<String> {
 }
 
 async fn index(config: &Config) -> anyhow::Result<String> {
-    let places = config.places()?;
-    if !places.index.exists() {
-        return Ok(format!("{} will be made", places.index.display()));
+    match config.index_place()? {
+        IndexPlace::Edge(place) => edge_index(config, place).await,
+        IndexPlace::Qdrant(address) => {
+            open_index(config).await?;
+            Ok(format!("{address} answers, and its collections are set up as they must be"))
+        }
     }
-    // The index has no lock of its own: the blobs' lock guards it.
-    let _lock = Directory::open(&places.blobs)?;
-    let index = EdgeIndex::open(edge_config(config, places.index.clone())).await?;
+}
+
+async fn edge_index(config: &Config, place: PathBuf) -> anyhow::Result<String> {
+    if !place.exists() {
+        return Ok(format!("{} will be made", place.display()));
+    }
+    // The index has no lock of its own: that of the blobs or of the log guards it.
+    let guard = match (config.blobs_place()?, config.log_place()?) {
+        (BlobsPlace::Files(folder), _) | (_, LogPlace::Files(folder)) => Some(folder),
+        _ => None,
+    };
+    let _lock = guard.map(Directory::open).transpose()?;
+    let index = EdgeIndex::open(edge_config(config, place.clone())).await?;
     let statistics = index.statistics().await?;
     let points: u64 = statistics.iter().map(|placement| placement.points).sum();
-    Ok(format!("{} opens, {points} points in {} placements", places.index.display(), statistics.len()))
+    Ok(format!("{} opens, {points} points in {} placements", place.display(), statistics.len()))
 }
 
 fn print(findings: &[Finding], as_json: bool) -> anyhow::Result<()> {

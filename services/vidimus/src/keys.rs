@@ -1,4 +1,6 @@
-//! Secrets that the embedded mode keeps in its data directory, one file each, mode 0600.
+//! The service's own secrets. Where the blobs are in a directory they lie in the data directory, one file each, mode 0600. Where
+//! processes share the blobs, what all gateways must have alike is an object there, made by whoever comes first; the
+//! administration's token is the operators' to make and to name.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -6,7 +8,50 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use vidimus_ports::Random;
+use vidimus_domain::blob_key::BlobKey;
+use vidimus_ports::{BlobStore, PortErrorKind, PutCondition, Random};
+
+/// The secret that seals page tokens.
+const PAGE_TOKENS: &str = "page-tokens";
+
+/// What seals page tokens, of all gateways that share these blobs: made where there is none yet. It is as secret as the tenants' keys,
+/// which lie beside it.
+pub(crate) async fn shared_page_tokens(
+    blobs: &dyn BlobStore,
+    random: &dyn Random,
+) -> anyhow::Result<[u8; 32]> {
+    let key = BlobKey::service_secret(PAGE_TOKENS);
+    let context = "read the key of page tokens";
+    if let Some(blob) = blobs.get(&key).await.context(context)? {
+        return parse(&String::from_utf8_lossy(&blob.bytes)).context("the key of page tokens is damaged");
+    }
+    let made = new_secret(random);
+    match blobs.put(&key, made.into_bytes().into(), PutCondition::IfAbsent).await {
+        Err(error) if error.kind() != PortErrorKind::Conflict => {
+            return Err(error).context("write the key of page tokens");
+        }
+        // Whoever won, what is there now is everybody's.
+        _ => {}
+    }
+    let blob = blobs.get(&key).await.context(context)?.context("the key of page tokens is gone again")?;
+    parse(&String::from_utf8_lossy(&blob.bytes)).context("the key of page tokens is damaged")
+}
+
+/// The token that a file holds: any text of at least 16 characters.
+pub(crate) fn token_of(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let token = text.trim();
+    if token.len() < 16 {
+        bail!("admin.token_file = {}: the token must have at least 16 characters", file.display());
+    }
+    Ok(token.to_owned())
+}
+
+fn new_secret(random: &dyn Random) -> String {
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The secrets of one data directory.
 pub(crate) struct Keys {
@@ -21,8 +66,8 @@ impl Keys {
 
     /// Seals page tokens.
     pub(crate) fn page_tokens(&self, random: &dyn Random) -> anyhow::Result<[u8; 32]> {
-        let text = self.read_or_make("page-tokens", random)?;
-        parse(&text).with_context(|| format!("{} is damaged", self.folder.join("page-tokens").display()))
+        let text = self.read_or_make(PAGE_TOKENS, random)?;
+        parse(&text).with_context(|| format!("{} is damaged", self.folder.join(PAGE_TOKENS).display()))
     }
 
     /// Opens the service's administration.
@@ -46,9 +91,7 @@ impl Keys {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         }
-        let mut bytes = [0; 32];
-        random.fill(&mut bytes);
-        let text = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let text = new_secret(random);
         self.write(&path, &text).with_context(|| format!("write {}", path.display()))?;
         Ok(text)
     }
@@ -81,7 +124,31 @@ fn parse(text: &str) -> anyhow::Result<[u8; 32]> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use vidimus_ports::memory::MemoryBlobStore;
     use vidimus_ports::random::SystemRandom;
+
+    #[tokio::test]
+    async fn gateways_that_share_blobs_share_the_key() {
+        let blobs = MemoryBlobStore::new(std::sync::Arc::new(vidimus_ports::clock::SystemClock));
+        let (first, second) = tokio::join!(
+            shared_page_tokens(&blobs, &SystemRandom),
+            shared_page_tokens(&blobs, &SystemRandom)
+        );
+        let first = first.unwrap();
+        assert_eq!(second.unwrap(), first);
+        assert_eq!(shared_page_tokens(&blobs, &SystemRandom).await.unwrap(), first);
+    }
+
+    #[test]
+    fn a_token_file_holds_a_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        assert!(token_of(&file).is_err());
+        fs::write(&file, "short\n").unwrap();
+        assert!(token_of(&file).is_err());
+        fs::write(&file, "long enough to be one\n").unwrap();
+        assert_eq!(token_of(&file).unwrap(), "long enough to be one");
+    }
 
     #[test]
     fn secrets_stay_and_are_the_owners_alone() {

@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod admin;
+mod baseline;
 pub mod cli;
 pub mod config;
 pub mod doctor;

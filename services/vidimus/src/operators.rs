@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vidimus_domain::ErrorCode;
 use vidimus_runtime::shutdown::Shutdown;
 
+use crate::admin::bulk_index::service::BulkService;
 use crate::admin::service::{AdminCommand, AdminService};
 
 /// What operators ask of.
@@ -23,8 +24,15 @@ pub(crate) struct Operators {
     pub(crate) registry: Arc<Registry>,
     pub(crate) searchable: watch::Receiver<bool>,
     pub(crate) shutdown: Shutdown,
-    pub(crate) admin: AdminService,
-    pub(crate) admin_token: String,
+    pub(crate) bulk: Option<BulkService>,
+    pub(crate) admin: Option<Administration>,
+}
+
+/// Administration for who has the token.
+#[derive(Clone)]
+pub(crate) struct Administration {
+    pub(crate) service: AdminService,
+    pub(crate) token: String,
 }
 
 #[derive(Clone)]
@@ -43,6 +51,7 @@ pub(crate) async fn serve(listener: TcpListener, operators: Operators, ending: C
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route(ADMIN_PATH, post(admin))
+        .merge(operators.bulk.clone().map(BulkService::router).unwrap_or_default())
         .with_state(Shared { operators, ending });
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the operators' port failed");
@@ -73,24 +82,31 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 }
 
 async fn admin(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    let operators = shared.operators;
-    if !is_bearer(&headers, &operators.admin_token) {
-        return (StatusCode::UNAUTHORIZED, "administration needs the token of the data directory\n")
-            .into_response();
+    let Some(admin) = shared.operators.admin else {
+        let message =
+            "this process takes no commands: it has no role with a catalog, or no admin.token_file\n";
+        return (StatusCode::MISDIRECTED_REQUEST, message).into_response();
+    };
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if !is_bearer(sent, &admin.token) {
+        return (StatusCode::UNAUTHORIZED, "administration needs the service's token\n").into_response();
     }
     let command = match serde_json::from_slice::<AdminCommand>(&body) {
         Ok(command) => command,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
-    match operators.admin.execute(command).await {
+    if admin.service.lacks(&command) {
+        let message = "this process cannot do it: ask one with the ledger role\n";
+        return (StatusCode::MISDIRECTED_REQUEST, message).into_response();
+    }
+    match admin.service.execute(command).await {
         Ok(answer) => ([(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response(),
         Err(failure) => (status(failure.code), failure.message).into_response(),
     }
 }
 
 /// Compares digests, so that the time it takes tells nothing of the token.
-fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
-    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+pub(crate) fn is_bearer(sent: Option<&str>, token: &str) -> bool {
     let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     blake3::hash(sent.as_bytes()) == blake3::hash(token.as_bytes())
 }

@@ -1,6 +1,5 @@
 //! `vidimus serve`: open → start → bind → run → drain.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,26 +11,29 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use vidimus_edge::EdgeIndex;
-use vidimus_ledger::{Ledger, Walk};
-use vidimus_runtime::models::FaceModels;
+use vidimus_gateway::Gateway;
+use vidimus_runtime::dead_letters::DeadLetters;
 use vidimus_runtime::shutdown::Shutdown;
+use vidimus_runtime::transport::RoleServer;
 
 use crate::adapters::{self, Adapters, Opened};
+use crate::admin::bulk_index::service::BulkService;
 use crate::admin::collections::AdminAudit;
 use crate::admin::service::AdminService;
 use crate::config::Config;
-use crate::keys::Keys;
-use crate::operators::{self, Operators};
-use crate::roles::{self, RoleParams, Roles};
+use crate::keys::{self, Keys};
+use crate::operators::{self, Administration, Operators};
+use crate::roles::{self, Core, Role, RoleParams, Started, Store};
 
 /// Where a running service is found: what the ready file says, and `service.json` in the data directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// The tenants' address.
-    pub tenants: SocketAddr,
+    /// The tenants' address, where this process has the gateway.
+    pub tenants: Option<SocketAddr>,
     /// The operators' address.
     pub operators: SocketAddr,
+    /// The address for roles of other processes, where there can be such.
+    pub roles: Option<SocketAddr>,
     /// The process.
     pub pid: u32,
 }
@@ -39,13 +41,11 @@ pub struct Running {
 /// Where in the data directory a running service says where it is.
 pub(crate) const SERVICE_FILE: &str = "service.json";
 
-/// In the index's folder, from an orderly end to the next start: the life of the log that it has everything of.
-const INDEX_MARKER: &str = "log-incarnation";
-
 /// Listeners that are bound.
 struct Bound {
-    tenants: TcpListener,
+    tenants: Option<TcpListener>,
     operators: TcpListener,
+    roles: Option<TcpListener>,
 }
 
 /// Runs the service until SIGTERM or SIGINT. `decorate` may wrap the adapters: tests do.
@@ -57,124 +57,165 @@ pub async fn serve(
     ready_file: Option<PathBuf>,
     decorate: impl FnOnce(Adapters) -> anyhow::Result<Adapters>,
 ) -> anyhow::Result<()> {
-    let opened = adapters::open(&config).await?;
+    let mut registry = Registry::default();
+    let opened = adapters::open(&config, &mut registry).await?;
+    let service_file = service_file(&config)?;
     // What an earlier process said of itself is not true any more: nobody is to send the administration's token there.
-    let _ = std::fs::remove_file(config.data()?.join(SERVICE_FILE));
+    forget(service_file.as_deref());
     let bound = bind(&config).await?;
+    let running = Running {
+        tenants: bound.tenants.as_ref().map(TcpListener::local_addr).transpose()?,
+        operators: bound.operators.local_addr()?,
+        roles: bound.roles.as_ref().map(TcpListener::local_addr).transpose()?,
+        pid: std::process::id(),
+    };
     let adapters = decorate(opened.adapters.clone())?;
     let shutdown = Shutdown::new();
-    let mut registry = Registry::default();
-    let catalog = roles::catalog(&adapters);
-    let placement = config.model()?;
-    let face_models = Arc::new(FaceModels {
-        face_model_version: catalog.face_model_version(&placement).await?,
-        calibration: opened.model.manifest.calibration()?,
-        placement,
-    });
-    let ledger = roles::ledger(&adapters, &catalog, &mut registry);
-    know_the_index(&config, &adapters, &ledger).await?;
-    let keys = Keys::new(config.data()?);
-    let params = RoleParams {
-        config: &config,
-        catalog: Arc::clone(&catalog),
-        ledger,
-        face_models,
-        token_key: keys.page_tokens(&*adapters.random)?,
-        shutdown: &shutdown,
-    };
-    let roles = roles::start_all(&adapters, params, &mut registry);
-    tokio::spawn(say_recovered(roles.searchable.clone(), opened.edge()));
-    let audit = AdminAudit {
-        log: Arc::clone(&adapters.log),
-        clock: Arc::clone(&adapters.clock),
-        random: Arc::clone(&adapters.random),
-    };
+    let core = Core::assemble(&config, &opened, &adapters, &mut registry).await?;
+    let admin = core.as_ref().map(|core| administration(&config, core, &adapters)).transpose()?.flatten();
+    let params = RoleParams { config: &config, adapters: &adapters, core: core.clone(), shutdown: &shutdown };
+    let started = roles::start(params, &mut registry)?;
+    started.tell_health(&shutdown).await;
+    let bulk = admin.as_ref().and_then(|admin| bulk(admin, &started, &adapters));
     let operators = Operators {
         registry: Arc::new(registry),
-        searchable: roles.searchable.clone(),
+        searchable: started.searchable.clone(),
         shutdown: shutdown.clone(),
-        admin: AdminService { catalog, ledger: Some(Arc::clone(&roles.ledger)), audit: Some(audit) },
-        admin_token: keys.admin_token(&*adapters.random)?,
+        admin,
+        bulk,
     };
-    run(&config, bound, (roles, operators), ready_file.as_deref(), &shutdown).await?;
-    let drained = drain(&config, &opened, &shutdown).await;
-    let _ = std::fs::remove_file(config.data()?.join(SERVICE_FILE));
+    if let Some(file) = &service_file {
+        write_json(file, &running)?;
+    }
+    tokio::spawn(say_ready(started.searchable.clone(), running, ready_file));
+    run(&config, bound, (started, operators), &shutdown).await?;
+    let drained = drain(&config, &opened, core.as_ref(), &shutdown).await;
+    forget(service_file.as_deref());
     drained
 }
 
-/// Before an index that is not known to have what this log's life has said (it or the log was lost, or the service did not end
-/// in order) is searched, everything is compared: what differs is said on the log, and searches wait until that is projected.
-async fn know_the_index(config: &Config, adapters: &Adapters, ledger: &Ledger) -> anyhow::Result<()> {
-    let marker = config.places()?.index.join(INDEX_MARKER);
-    let incarnation = adapters.log.incarnation().await?.to_string();
-    let known = std::fs::read_to_string(&marker).is_ok_and(|known| known == incarnation);
-    match std::fs::remove_file(&marker) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("remove {}", marker.display()));
-        }
-        _ => {}
+/// Where this process says where it is: beside the stores that are its alone.
+fn service_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
+    if !config.is_used_embedded(Store::Blobs)? {
+        return Ok(None);
     }
-    if known {
-        return Ok(());
-    }
-    match ledger.reconcile(Walk::Full).await {
-        Ok(found) => tracing::info!(?found, "the index was new to the log: everything was compared"),
-        Err(failure) => tracing::error!(%failure, "not everything could be compared with the index"),
-    }
-    Ok(())
+    Ok(Some(config.data()?.join(SERVICE_FILE)))
 }
 
-/// After an orderly end the index needs no comparing at the next start.
-async fn mark_the_index(config: &Config, adapters: &Adapters) -> anyhow::Result<()> {
-    let marker = config.places()?.index.join(INDEX_MARKER);
-    let incarnation = adapters.log.incarnation().await?.to_string();
-    std::fs::write(&marker, incarnation).with_context(|| format!("write {}", marker.display()))
+fn forget(service_file: Option<&Path>) {
+    if let Some(file) = service_file {
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+/// Administration, where there is a token for it.
+fn administration(
+    config: &Config,
+    core: &Core,
+    adapters: &Adapters,
+) -> anyhow::Result<Option<Administration>> {
+    let token = match &config.admin.token_file {
+        Some(file) => keys::token_of(file)?,
+        None if config.is_embedded(Store::Blobs)? => {
+            Keys::new(config.data()?).admin_token(&*adapters.random)?
+        }
+        None => return Ok(None),
+    };
+    let audit = AdminAudit {
+        log: Arc::clone(&core.log),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+    };
+    let has_ledger = config.has(Role::Ledger);
+    let ledger = core.indexed.as_ref().filter(|_| has_ledger).map(|indexed| Arc::clone(&indexed.ledger));
+    let dead_letters = DeadLetters {
+        log: Arc::clone(&core.log),
+        blobs: Arc::clone(&core.blobs),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+    };
+    let catalog = Arc::clone(&core.catalog);
+    let service = AdminService { catalog, ledger, dead_letters: Some(dead_letters), audit: Some(audit) };
+    Ok(Some(Administration { service, token }))
+}
+
+/// Bulk jobs of administrators, where this process knows an ingestion.
+fn bulk(admin: &Administration, started: &Started, adapters: &Adapters) -> Option<BulkService> {
+    Some(BulkService {
+        ingestion: started.ingestion.clone()?,
+        catalog: Arc::clone(&admin.service.catalog),
+        clock: Arc::clone(&adapters.clock),
+        random: Arc::clone(&adapters.random),
+        token: admin.token.clone(),
+    })
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Bound> {
     let bind = async |name: &str, address: SocketAddr| {
         TcpListener::bind(address).await.with_context(|| format!("listen for {name} on {address}"))
     };
-    Ok(Bound {
-        tenants: bind("tenants", config.listen.tenants).await?,
-        operators: bind("operators", config.listen.operators).await?,
-    })
+    let tenants = match config.has(Role::Gateway) {
+        true => Some(bind("tenants", config.listen.tenants).await?),
+        false => None,
+    };
+    let roles = match config.is_called() {
+        true => Some(bind("roles", config.listen.roles_address()).await?),
+        false => None,
+    };
+    Ok(Bound { tenants, operators: bind("operators", config.listen.operators).await?, roles })
 }
 
 /// Serves until a signal comes and what was asked before it is answered.
 async fn run(
     config: &Config,
     bound: Bound,
-    (roles, operators): (Roles, Operators),
-    ready_file: Option<&Path>,
+    (started, operators): (Started, Operators),
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let running = Running {
-        tenants: bound.tenants.local_addr()?,
-        operators: bound.operators.local_addr()?,
-        pid: std::process::id(),
-    };
-    write_json(&config.data()?.join(SERVICE_FILE), &running)?;
     let refuse_new = CancellationToken::new();
-    let not_ready = refuse_new.clone();
-    tokio::spawn(operators::serve(bound.operators, operators, not_ready));
-    tokio::spawn(say_ready(roles.searchable.clone(), running, ready_file.map(Path::to_owned)));
-    let gateway_config = roles.gateway.config().clone();
-    let serving =
-        vidimus_gateway::serve(bound.tenants, roles.gateway.router(), &gateway_config, refuse_new.clone());
+    tokio::spawn(operators::serve(bound.operators, operators, refuse_new.clone()));
+    let Started { gateway, server, .. } = started;
+    let tenants = serve_tenants(bound.tenants, gateway, refuse_new.clone());
+    let roles = serve_roles(bound.roles, server, refuse_new.clone());
+    let serving = async { tokio::try_join!(tenants, roles) };
     tokio::pin!(serving);
     tokio::select! {
-        ended = &mut serving => return ended.context("serve tenants"),
+        ended = &mut serving => return ended.map(drop),
         signalled = ending_signal() => signalled?,
     }
     tracing::info!("shutting down: new work is refused");
     refuse_new.cancel();
     match tokio::time::timeout(config.shutdown_wait, serving).await {
-        Ok(ended) => ended.context("serve tenants")?,
+        Ok(ended) => ended.map(drop)?,
         Err(_) => tracing::warn!("requests were still running when the wait was over"),
     }
     shutdown.begin();
     Ok(())
+}
+
+async fn serve_tenants(
+    listener: Option<TcpListener>,
+    gateway: Option<Gateway>,
+    refuse_new: CancellationToken,
+) -> anyhow::Result<()> {
+    let (Some(listener), Some(gateway)) = (listener, gateway) else {
+        refuse_new.cancelled().await;
+        return Ok(());
+    };
+    let config = gateway.config().clone();
+    vidimus_gateway::serve(listener, gateway.router(), &config, refuse_new).await.context("serve tenants")
+}
+
+async fn serve_roles(
+    listener: Option<TcpListener>,
+    server: RoleServer,
+    refuse_new: CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(listener) = listener else {
+        refuse_new.cancelled().await;
+        return Ok(());
+    };
+    server.serve(listener, refuse_new).await.context("serve roles")
 }
 
 async fn ending_signal() -> anyhow::Result<()> {
@@ -188,29 +229,30 @@ async fn ending_signal() -> anyhow::Result<()> {
 }
 
 /// Waits for the roles' tasks, which flush and commit, then closes the index.
-async fn drain(config: &Config, opened: &Opened, shutdown: &Shutdown) -> anyhow::Result<()> {
+async fn drain(
+    config: &Config,
+    opened: &Opened,
+    core: Option<&Core>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     if !shutdown.drained(config.shutdown_wait).await {
         tracing::warn!("a role was still running when the wait was over");
         return opened.close(config.shutdown_wait).await;
     }
     opened.close(config.shutdown_wait).await?;
-    mark_the_index(config, &opened.adapters).await?;
+    if let Some(indexed) = core.and_then(|core| core.indexed.as_ref()) {
+        indexed.baseline.ended_in_order().await?;
+    }
     tracing::info!("ended in order");
     Ok(())
-}
-
-/// What the index lacked of the last moments before this start is projected again by the time that searches are answered.
-async fn say_recovered(mut searchable: watch::Receiver<bool>, edge: Arc<EdgeIndex>) {
-    if searchable.wait_for(|searchable| *searchable).await.is_ok() {
-        edge.recovered();
-    }
 }
 
 async fn say_ready(mut searchable: watch::Receiver<bool>, running: Running, ready_file: Option<PathBuf>) {
     if searchable.wait_for(|searchable| *searchable).await.is_err() {
         return;
     }
-    tracing::info!(tenants = %running.tenants, operators = %running.operators, pid = running.pid, "ready");
+    let Running { tenants, operators, roles, pid } = &running;
+    tracing::info!(?tenants, %operators, ?roles, pid, "ready");
     if let Some(path) = ready_file
         && let Err(error) = write_json(&path, &running)
     {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions};
-use vidimus_ports::{BlobStore, EventLog, PortResult, PutCondition, Random, SystemRandom, Topic};
+use vidimus_ports::{Append, BlobStore, EventLog, PortResult, PutCondition, Random, SystemRandom, Topic};
 
 const RUNS_FOR: Duration = Duration::from_secs(5);
 
@@ -44,7 +44,7 @@ async fn put(store: Arc<FileBlobStore>, size: usize) -> PortResult<()> {
 
 async fn append(log: Arc<FileEventLog>) -> PortResult<()> {
     let key = SystemRandom.bytes16();
-    log.append(Topic::Changes, &key, Bytes::from(vec![7; 300])).await.map(|_| ())
+    log.append(Topic::Changes, Append::new(&key, vec![7; 300])).await.map(|_| ())
 }
 
 #[expect(clippy::print_stdout, reason = "the measurement is this program's output")]
@@ -53,7 +53,7 @@ async fn one_append(log: &FileEventLog, size: usize) -> Result<(), Box<dyn std::
     let (started, mut took) = (Instant::now(), Vec::new());
     while started.elapsed() < RUNS_FOR {
         let before = Instant::now();
-        log.append(Topic::Audit, &SystemRandom.bytes16(), payload.clone()).await?;
+        log.append(Topic::Audit, Append::new(&SystemRandom.bytes16(), payload.clone())).await?;
         took.push(before.elapsed());
     }
     took.sort_unstable();

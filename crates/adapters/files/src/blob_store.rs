@@ -122,6 +122,11 @@ impl BlobStore for FileBlobStore {
         self.writes.run(admission, delete).await
     }
 
+    /// A put takes the place of what was there: nothing older stays.
+    async fn forget_versions(&self, _key: &BlobKey) -> PortResult<()> {
+        Ok(())
+    }
+
     async fn list(
         &self,
         prefix: &BlobPrefix,

@@ -12,14 +12,14 @@ use rustix::fs::FlockOperation;
 use crate::disk::{Disk, FileSystem};
 use crate::error::OpenError;
 
-/// The format that this version writes, and the newest that it reads.
-const FORMAT: u32 = 1;
+/// The format that this version writes, and the only one that it reads: none before it was released.
+const FORMAT: u32 = 2;
 const LOCK: &str = "lock";
 const FORMAT_MARKER: &str = "format";
 
 /// A directory that this process has locked. Dropping it, or the end of the process, gives it free.
 ///
-/// Layout: `lock` (the process that works here), `format` (`vidimus-files 1`), and the stores' own folders.
+/// Layout: `lock` (the process that works here), `format` (`vidimus-files 2`), and the stores' own folders.
 pub struct Directory {
     root: PathBuf,
     disk: Arc<dyn Disk>,
@@ -105,7 +105,8 @@ impl Directory {
         };
         let version = text.trim_end().strip_prefix("vidimus-files ").and_then(|version| version.parse().ok());
         match version {
-            Some(1..=FORMAT) => Ok(()),
+            Some(FORMAT) => Ok(()),
+            Some(found) if found < FORMAT => Err(OpenError::OlderFormat { path: self.root.clone(), found }),
             Some(found) => Err(OpenError::NewerFormat { path: self.root.clone(), found, known: FORMAT }),
             None => Err(OpenError::Damaged { path, position: 0, reason: "it names no format" }),
         }
@@ -179,10 +180,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(Directory::open(folder.path()).unwrap());
         let marker = folder.path().join("format");
-        assert_eq!(fs::read_to_string(&marker).unwrap(), "vidimus-files 1\n");
-        fs::write(&marker, "vidimus-files 2\n").unwrap();
+        assert_eq!(fs::read_to_string(&marker).unwrap(), "vidimus-files 2\n");
+        fs::write(&marker, "vidimus-files 3\n").unwrap();
         let newer = Directory::open(folder.path()).unwrap_err();
-        assert!(matches!(newer, OpenError::NewerFormat { found: 2, known: 1, .. }), "{newer}");
+        assert!(matches!(newer, OpenError::NewerFormat { found: 3, known: 2, .. }), "{newer}");
+        fs::write(&marker, "vidimus-files 1\n").unwrap();
+        let older = Directory::open(folder.path()).unwrap_err();
+        assert!(matches!(older, OpenError::OlderFormat { found: 1, .. }), "{older}");
         fs::write(&marker, "something").unwrap();
         assert!(matches!(Directory::open(folder.path()).unwrap_err(), OpenError::Damaged { .. }));
         fs::remove_file(&marker).unwrap();

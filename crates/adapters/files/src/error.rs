@@ -26,6 +26,14 @@ pub enum OpenError {
         /// The newest format that can be read.
         known: u32,
     },
+    /// A version of the program from before the first release wrote it.
+    #[error("{} has format {found}, which this version cannot read: begin anew in another directory", path.display())]
+    OlderFormat {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
     /// It holds other things.
     #[error("{} has files in it but no format marker: it is not one of ours", path.display())]
     Foreign {

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::log::content::{read_content, write_content};
 use crate::log::journal::read_offsets;
-use crate::log::segment::{HEADER_BYTES, SegmentScan, Tail, read_record, scan_segment, write_batch};
+use crate::log::segment::{HEADER_BYTES, Salt, SegmentScan, Tail, scan_segment, write_batch};
 
 /// Batches of a log that is made up.
 const BATCHES_MAX: u8 = 4;
@@ -22,20 +23,27 @@ pub fn log(data: &[u8]) {
     }
 }
 
-/// Of any bytes, the sound beginning is read, it is sound by itself, and it can be appended to.
+/// Where the CRCs begin of bytes that are made up as a log: so that what was found before logs had salts stays found.
+const SALT: Salt = Salt(0);
+
+/// Of any bytes, the sound beginning is read, it is sound by itself, and it can be appended to. What is read as a record's
+/// content is written the same.
 fn any_bytes(bytes: &[u8]) {
+    if let Some(append) = read_content(bytes) {
+        assert_eq!(write_content(&append), bytes);
+    }
     let Some((first_offset, bytes)) = bytes.split_first_chunk() else { return };
     let first_offset = u64::from(u32::from_le_bytes(*first_offset));
-    let scan = scan_segment(bytes, first_offset);
+    let scan = scan_segment(SALT, bytes, first_offset);
     assert!(scan.sound_bytes <= bytes.len() && scan.next_offset >= first_offset);
     assert_eq!(scan.tail == Tail::Clean, scan.sound_bytes == bytes.len());
     let mut sound = bytes[..scan.sound_bytes].to_vec();
-    assert_eq!(scan_segment(&sound, first_offset), SegmentScan { tail: Tail::Clean, ..scan });
-    let _ = read_offsets(Path::new("journal"), &sound);
-    write_batch(&mut sound, scan.next_offset, &[Bytes::from_static(b"more")]);
+    assert_eq!(scan_segment(SALT, &sound, first_offset), SegmentScan { tail: Tail::Clean, ..scan });
+    let _ = read_offsets(Path::new("journal"), SALT, &sound);
+    write_batch(&mut sound, SALT, scan.next_offset, &[Bytes::from_static(b"more")]);
     let expected =
         SegmentScan { sound_bytes: sound.len(), next_offset: scan.next_offset + 1, tail: Tail::Clean };
-    assert_eq!(scan_segment(&sound, first_offset), expected);
+    assert_eq!(scan_segment(SALT, &sound, first_offset), expected);
 }
 
 /// A log that was written as it should be, and where its batches end.
@@ -48,13 +56,15 @@ struct Written {
 }
 
 /// What one place of a sound log may come to: the records before it stay; in the last batch it is torn, before it it is
-/// damage, which is never cut. A log that ends early is torn or clean, never damaged. That holds where no payload has in it
-/// what is itself a sound record of a later batch: then a torn batch may be taken for damage, and is not cut.
+/// damage, which is never cut. A log that ends early is torn or clean, never damaged. That holds whatever is appended: the
+/// salt depends on all of it, so none of it can have a record with that salt in it but by brute force.
 fn damaged_log(bytes: &[u8]) {
     let Some((place, bytes)) = bytes.split_first_chunk() else { return };
     let place = usize::from(u16::from_le_bytes(*place));
     let Some((flip, bytes)) = bytes.split_first() else { return };
-    let Some(written) = write_log(bytes) else { return };
+    let hash = *blake3::hash(bytes).as_bytes();
+    let salt = Salt(u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]));
+    let Some(written) = write_log(bytes, salt) else { return };
     let mut damaged = written.bytes.clone();
     let place = place % damaged.len();
     if *flip == 0 {
@@ -62,10 +72,7 @@ fn damaged_log(bytes: &[u8]) {
     } else {
         damaged[place] ^= flip;
     }
-    if written.has_record_within(&damaged) {
-        return;
-    }
-    let scan = scan_segment(&damaged, 0);
+    let scan = scan_segment(salt, &damaged, 0);
     let before = written.ends.iter().rfind(|(end, _)| *end <= place);
     let sound = before.copied().unwrap_or_default();
     assert_eq!((scan.sound_bytes, scan.next_offset), sound);
@@ -78,16 +85,8 @@ fn damaged_log(bytes: &[u8]) {
     assert_eq!(scan.tail, expected, "byte {place} of {}", damaged.len());
 }
 
-impl Written {
-    /// Whether a sound record begins where none was written.
-    fn has_record_within(&self, damaged: &[u8]) -> bool {
-        let is_boundary = |at: usize| at == 0 || self.ends.iter().any(|(end, _)| *end == at);
-        (0..damaged.len()).any(|at| !is_boundary(at) && read_record(&damaged[at..]).is_some())
-    }
-}
-
 /// Batches of records as the bytes say; none where they make none.
-fn write_log(bytes: &[u8]) -> Option<Written> {
+fn write_log(bytes: &[u8], salt: Salt) -> Option<Written> {
     let (batches, mut rest) = bytes.split_first()?;
     let mut written = Written { bytes: Vec::new(), ends: Vec::new(), last_batch: 0 };
     let mut offset = 0;
@@ -96,7 +95,7 @@ fn write_log(bytes: &[u8]) -> Option<Written> {
         rest = after;
         let payloads: Vec<Bytes> = (0..=records % RECORDS_MAX).map(|_| take_payload(&mut rest)).collect();
         written.last_batch = written.bytes.len();
-        write_batch(&mut written.bytes, offset, &payloads);
+        write_batch(&mut written.bytes, salt, offset, &payloads);
         let mut end = written.last_batch;
         for payload in &payloads {
             end += HEADER_BYTES + payload.len();

@@ -17,6 +17,7 @@ mod layout;
 mod log;
 mod object;
 mod photo_source;
+mod photo_walk;
 #[cfg(test)]
 mod simulated;
 mod space;
@@ -25,6 +26,5 @@ mod walk;
 pub use blob_store::FileBlobStore;
 pub use directory::Directory;
 pub use error::OpenError;
-pub use log::segment::{SegmentScan, Tail, scan_segment};
 pub use log::{FileEventLog, LogOptions};
 pub use photo_source::FilePhotoSource;

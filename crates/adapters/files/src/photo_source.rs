@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, open, openat2};
 use rustix::io::Errno;
-use vidimus_ports::{Found, PhotoSource, PortError, PortErrorKind, PortResult, SourceObject};
+use vidimus_domain::catalog::ImportPrefix;
+use vidimus_ports::{Found, PhotoSource, PortError, PortErrorKind, PortResult, SourceEntry, SourceObject};
+
+use crate::photo_walk::{BELOW, PhotoWalk};
 
 /// Photos under a directory. Names are resolved by the kernel so that nothing above the prefix and no link can be reached
 /// (`openat2`: `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS`).
@@ -34,11 +37,44 @@ impl PhotoSource for FilePhotoSource {
             return Ok(Found::Nothing);
         }
         let (root, object) = (self.root.clone(), object.clone());
-        let reading = tokio::task::spawn_blocking(move || read(&root, &object, bytes_max));
-        let failed = |kind| PortError::new(kind, "read photo");
-        let read = reading.await.map_err(|error| failed(PortErrorKind::Internal).because(error))?;
-        read.map_err(|error| failed(PortErrorKind::Unavailable).because(error))
+        blocking("read photo", move || read(&root, &object, bytes_max)).await
     }
+
+    async fn list(
+        &self,
+        prefix: &ImportPrefix,
+        within: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> PortResult<Vec<SourceEntry>> {
+        let folder = self.root.join(prefix.as_str());
+        let (within, after) = (within.to_owned(), after.map(str::to_owned));
+        blocking("list photos", move || list(&folder, &within, after.as_deref(), limit)).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    doing: &'static str,
+    call: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> PortResult<T> {
+    let failed = |kind| PortError::new(kind, doing);
+    let called = tokio::task::spawn_blocking(call).await;
+    let called = called.map_err(|error| failed(PortErrorKind::Internal).because(error))?;
+    called.map_err(|error| failed(PortErrorKind::Unavailable).because(error))
+}
+
+fn list(folder: &Path, within: &str, after: Option<&str>, limit: usize) -> io::Result<Vec<SourceEntry>> {
+    let folder = match open_folder(folder) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+        folder => folder?,
+    };
+    let mut walk = PhotoWalk::new(folder, within, after)?;
+    let mut entries = Vec::new();
+    while entries.len() < limit {
+        let Some(entry) = walk.next()? else { break };
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 fn read(root: &Path, object: &SourceObject, bytes_max: u64) -> io::Result<Found> {
@@ -73,16 +109,23 @@ fn read(root: &Path, object: &SourceObject, bytes_max: u64) -> io::Result<Found>
 
 /// The prefix is the administrator's and may be reached through links; what is below it is the tenant's word.
 fn open_object(root: &Path, object: &SourceObject) -> Result<OwnedFd, Errno> {
-    let folder = root.join(object.prefix.as_str());
-    let folder = open(folder, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let below = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let folder = open_folder(&root.join(object.prefix.as_str()))?;
     // A pipe without a writer would block an open that waits for one.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    openat2(&folder, object.name.as_str(), flags, Mode::empty(), below)
+    openat2(&folder, object.name.as_str(), flags, Mode::empty(), BELOW)
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use vidimus_ports::conformance;
+
     use super::*;
 
     fn object(name: &str) -> SourceObject {
@@ -121,5 +164,50 @@ mod tests {
         assert_eq!(source.get(&versioned, 100).await.unwrap(), Found::Nothing);
         let elsewhere = SourceObject { prefix: "other".parse().unwrap(), ..object("x") };
         assert_eq!(source.get(&elsewhere, 100).await.unwrap(), Found::Nothing);
+    }
+
+    #[tokio::test]
+    async fn conforms() {
+        let place = tempfile::tempdir().unwrap();
+        for photo in conformance::photo_source::photos() {
+            let path = place.path().join(photo.prefix.as_str()).join(photo.name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, photo.bytes).unwrap();
+        }
+        let source = FilePhotoSource::new(place.path().to_owned());
+        conformance::photo_source::conforms(&source).await.unwrap();
+        let names = conformance::photo_source::NAMES;
+        for after in ["", "2026", "2026/01/a/", "2026/01/a/1.jpg", "a", "a/", "a.", "a-b/2", "zz"] {
+            let listed = source.list(&"acme/in".parse().unwrap(), "", Some(after), 1000).await.unwrap();
+            let listed: Vec<String> = listed.into_iter().map(|entry| entry.name).collect();
+            let expected: Vec<&str> = names.into_iter().filter(|name| *name > after).collect();
+            assert_eq!(listed, expected, "in the order of bytes, after {after:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn listings_show_plain_files_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("acme/in");
+        std::fs::create_dir_all(folder.join("deep/empty")).unwrap();
+        std::fs::create_dir_all(place.path().join("elsewhere/deep")).unwrap();
+        std::fs::write(place.path().join("elsewhere/deep/secret.jpg"), "secret").unwrap();
+        std::fs::write(folder.join("deep/b.jpg"), "photo").unwrap();
+        std::os::unix::fs::symlink("b.jpg", folder.join("deep/a-link.jpg")).unwrap();
+        std::os::unix::fs::symlink("../../elsewhere", folder.join("folder-link")).unwrap();
+        std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
+        std::fs::write(folder.join(OsStr::from_bytes(b"no-text-\xff")), "photo").unwrap();
+        let source = FilePhotoSource::new(place.path().to_owned());
+        let prefix = object("").prefix;
+        for (within, expected) in [
+            ("", vec!["deep/b.jpg"]),
+            ("deep/", vec!["deep/b.jpg"]),
+            ("folder-link/", vec![]),
+            ("deep/b.jpg/", vec![]),
+        ] {
+            let listed = source.list(&prefix, within, None, 100).await.unwrap();
+            let names: Vec<String> = listed.into_iter().map(|entry| entry.name).collect();
+            assert_eq!(names, expected, "{within:?}");
+        }
     }
 }

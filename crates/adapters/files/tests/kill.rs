@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions, OpenError};
-use vidimus_ports::{BlobStore, EventLog, Position, PutCondition, SystemRandom, Topic};
+use vidimus_ports::{Append, BlobStore, EventLog, Position, PutCondition, SystemRandom, Topic};
 
 const WRITER: &str = "VIDIMUS_FILES_KILL_TEST_DIRECTORY";
 const ROUNDS: u64 = 12;
@@ -55,7 +55,8 @@ async fn write_for_ever(root: &Path) {
                 store.put(&key(writer), content(number), condition).await.unwrap();
                 println!("put {writer} {number}");
                 let payload = Bytes::from(format!("{writer} {number}"));
-                let position = log.append(Topic::Changes, &writer.to_le_bytes(), payload).await.unwrap();
+                let position =
+                    log.append(Topic::Changes, Append::new(&writer.to_le_bytes(), payload)).await.unwrap();
                 println!("append {writer} {number} {} {}", position.partition, position.offset);
             }
         });

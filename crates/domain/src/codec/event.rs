@@ -4,7 +4,7 @@ use vidimus_proto::internal::v1;
 
 use super::action::{action_from_proto, action_to_proto};
 use super::{DecodeError, FORMAT, Stored};
-use crate::event::{Audit, Change};
+use crate::event::{AcceptedPhoto, Audit, Change};
 use crate::ids::{FaceNumber, ImageId, Part, Version};
 use crate::time::UnixMillis;
 
@@ -36,6 +36,32 @@ impl Stored for Change {
             part: Part { tenant: proto.tenant.parse()?, collection: proto.collection_uid.parse()? },
             image: ImageId::from_bytes(&proto.image_id)?,
             seen: proto.faces.into_iter().map(seen).collect::<Result<_, DecodeError>>()?,
+            at: UnixMillis::new(proto.at_ms),
+        })
+    }
+}
+
+impl Stored for AcceptedPhoto {
+    type Proto = v1::AcceptedPhoto;
+
+    fn format(proto: &v1::AcceptedPhoto) -> u32 {
+        proto.format
+    }
+
+    fn to_proto(&self) -> v1::AcceptedPhoto {
+        v1::AcceptedPhoto {
+            format: FORMAT,
+            image_id: self.image.to_bytes().to_vec(),
+            tenant: self.part.tenant.to_string(),
+            collection_uid: self.part.collection.to_string(),
+            at_ms: self.at.get(),
+        }
+    }
+
+    fn from_proto(proto: v1::AcceptedPhoto) -> Result<Self, DecodeError> {
+        Ok(Self {
+            part: Part { tenant: proto.tenant.parse()?, collection: proto.collection_uid.parse()? },
+            image: ImageId::from_bytes(&proto.image_id)?,
             at: UnixMillis::new(proto.at_ms),
         })
     }

@@ -159,6 +159,10 @@ fn face_to_proto(face: &Face) -> v1::Face {
         detected: live.map(|live| detected_to_proto(&live.detected, true)),
         user_id: user.map(|(id, _)| id.to_string()).unwrap_or_default(),
         user_generation: user.map(|(_, generation)| *generation).unwrap_or_default(),
+        external_image_id: live
+            .and_then(|live| live.external_image_id.as_ref())
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }
 
@@ -169,6 +173,7 @@ fn face_from_proto(face: v1::Face) -> Result<Face, DecodeError> {
             detected: detected_from_proto(detected)?,
             expires_at: face.expires_at_ms.map(UnixMillis::new),
             user: optional_text(&face.user_id)?.map(|user| (user, face.user_generation)),
+            external_image_id: optional_text(&face.external_image_id)?,
         }),
         _ => return Err(DecodeError::Field("detected")),
     };

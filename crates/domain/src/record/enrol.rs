@@ -64,6 +64,9 @@ pub fn enrol(
     record.photos_to_remove.retain(|photo| !enrolment.photos_removed.contains(photo));
     let photo_named = take_photo(&mut record, enrolment.photo);
     let numbers = add_faces(&mut record, enrolment.faces, enrolment.expires_at)?;
+    if record.state == State::Accepted {
+        record.answer_waiting(&numbers);
+    }
     record.state = State::Enrolled;
     record.requests.push(RememberedRequest { id: enrolment.request, at: write.now, faces: numbers.clone() });
     Ok(Enrolled::Changed { record: Box::new(record), faces: numbers, photo_named })
@@ -79,7 +82,7 @@ fn take_photo(record: &mut Record, photo: PhotoKey) -> bool {
 }
 
 /// Gives every detection its number: that of the live face which it overlaps most, else the next unused one.
-fn add_faces(
+pub(super) fn add_faces(
     record: &mut Record,
     detections: Vec<DetectedFace>,
     expires_at: Option<UnixMillis>,
@@ -91,7 +94,7 @@ fn add_faces(
         let same = same_face(&record.faces[..had], &detected, &taken);
         let number = match same {
             Some(number) => number,
-            None => add_face(record, detected, expires_at)?,
+            None => add_face(record, LiveFace { detected, expires_at, user: None, external_image_id: None })?,
         };
         taken.push(number);
         numbers.push(number);
@@ -113,67 +116,15 @@ fn same_face(faces: &[Face], detected: &DetectedFace, taken: &[FaceNumber]) -> O
         .map(|(number, _)| number)
 }
 
-fn add_face(
-    record: &mut Record,
-    detected: DetectedFace,
-    expires_at: Option<UnixMillis>,
-) -> Result<FaceNumber, Refusal> {
+/// Gives a new face the next unused number.
+pub(super) fn add_face(record: &mut Record, live: LiveFace) -> Result<FaceNumber, Refusal> {
     let number = FaceNumber::new(record.next_number).map_err(|_| Refusal::NumbersExhausted)?;
     record.next_number += 1;
     record.faces.push(Face {
         number,
         version: record.version,
         enrolled_at: record.changed_at,
-        body: FaceBody::Live(LiveFace { detected, expires_at, user: None }),
+        body: FaceBody::Live(live),
     });
     Ok(number)
-}
-
-/// Bulk acceptance: none, erased or refused → accepted, with the photo that was put. None where the record is enrolled
-/// or accepted already: it is unchanged, and reported as already there.
-#[must_use]
-pub fn accept(origin: &Origin, before: Option<&Record>, photo: PhotoKey, write: Write) -> Option<Record> {
-    let mut record = before.map_or_else(|| Record::begun(origin.clone(), write), Clone::clone).next(write);
-    if matches!(record.state, State::Accepted | State::Enrolled) {
-        return None;
-    }
-    record.state = State::Accepted;
-    record.photo = Some(photo);
-    Some(record)
-}
-
-/// The embedding worker found faces: accepted → enrolled. None where the record is no longer accepted: someone else
-/// was faster.
-///
-/// # Errors
-/// Where the record has given every number.
-pub fn embedded(
-    before: &Record,
-    faces: Vec<DetectedFace>,
-    expires_at: Option<UnixMillis>,
-    write: Write,
-) -> Result<Option<Record>, Refusal> {
-    if before.state != State::Accepted {
-        return Ok(None);
-    }
-    let mut record = before.next(write);
-    // Where its photo had to go meanwhile, it stays refused.
-    if record.state == State::Accepted {
-        add_faces(&mut record, faces, expires_at)?;
-        record.state = State::Enrolled;
-    }
-    Ok(Some(record))
-}
-
-/// The embedding worker found no face, or no photo: accepted → refused; its photo is to be removed. None where the
-/// record is no longer accepted.
-#[must_use]
-pub fn refuse(before: &Record, reason: &str, write: Write) -> Option<Record> {
-    if before.state != State::Accepted {
-        return None;
-    }
-    let mut record = before.next(write);
-    record.state = State::Refused(reason.to_owned());
-    record.photos_to_remove.extend(record.photo.take());
-    Some(record)
 }

@@ -8,6 +8,7 @@
 //! * what has expired counts as erased (8).
 
 mod associate;
+mod bulk;
 mod enrol;
 mod erase;
 mod projection;
@@ -22,7 +23,8 @@ use crate::retention::{Cutoffs, Horizon};
 use crate::time::{ERASED_KEPT, READ_FRESH, UnixMillis};
 
 pub use associate::{Association, associate, disassociate, without_stale};
-pub use enrol::{Enrolled, Enrolment, IOU_SAME_FACE, accept, embedded, enrol, refuse};
+pub use bulk::{Acceptance, BulkPhoto, ReadyFace, accept, embedded, import, refuse, set_aside, try_again};
+pub use enrol::{Enrolled, Enrolment, IOU_SAME_FACE, enrol};
 pub use erase::{Erasure, erase, expire};
 pub use projection::{Projection, projection};
 
@@ -68,7 +70,7 @@ pub enum State {
     Accepted,
     /// At least one face is live.
     Enrolled,
-    /// It had no face, or was no photo.
+    /// It had no face, or was no photo; or it was set aside, and then it still has its photo.
     Refused(String),
     /// No live face is left; a husk.
     Erased,
@@ -81,7 +83,7 @@ pub struct RememberedRequest {
     pub id: RequestId,
     /// When it enrolled.
     pub at: UnixMillis,
-    /// The faces that it enrolled or found.
+    /// The faces that it enrolled or found; none where its photo was accepted and waits, or was refused.
     pub faces: Vec<FaceNumber>,
 }
 
@@ -119,6 +121,8 @@ pub struct LiveFace {
     pub expires_at: Option<UnixMillis>,
     /// The user that it is claimed for, with the user's generation.
     pub user: Option<(UserId, u64)>,
+    /// The client's name for this very face, where it came as a ready template; else the record's name is its own.
+    pub external_image_id: Option<ExternalImageId>,
 }
 
 /// A photo's record.
@@ -174,6 +178,9 @@ pub enum Refusal {
     /// Every number was given.
     #[error("this photo has been given every face number that there is")]
     NumbersExhausted,
+    /// No template, or more than a record takes.
+    #[error("an import has 1 to 1,000 templates a record")]
+    TemplatesOutOfRange,
     /// The transition does not exist from this state.
     #[error("the record is not in a state for this")]
     WrongState,
@@ -230,6 +237,12 @@ impl Record {
         self.origin.image.face(number)
     }
 
+    /// The client's name for what this face came from.
+    #[must_use]
+    pub fn external_image_id_of<'a>(&'a self, live: &'a LiveFace) -> Option<&'a ExternalImageId> {
+        live.external_image_id.as_ref().or(self.origin.external_image_id.as_ref())
+    }
+
     /// The faces that can match then.
     pub fn live_faces(&self, horizon: Horizon) -> impl Iterator<Item = (&Face, &LiveFace)> {
         self.faces.iter().filter_map(move |face| face.live_at(horizon).map(|live| (face, live)))
@@ -251,14 +264,19 @@ impl Record {
     /// its image id cannot be derived again (rule 6).
     #[must_use]
     pub fn is_husk_to_remove(&self, now: UnixMillis) -> bool {
-        let settled = matches!(self.state, State::Erased | State::Refused(_));
+        // One that was set aside has its photo, to be tried again.
+        let settled = matches!(self.state, State::Erased | State::Refused(_)) && self.photo.is_none();
         let underivable = self.origin.external_image_id.is_none();
         let quiet = now.since(self.changed_at) >= ERASED_KEPT;
         settled && underivable && quiet && self.requests_kept(now).next().is_none()
     }
 
+    /// Those of the last day, and those that wait for the photo to be embedded, however long that takes.
     fn requests_kept(&self, now: UnixMillis) -> impl Iterator<Item = &RememberedRequest> {
-        self.requests.iter().filter(move |request| now.since(request.at) < ERASED_KEPT)
+        let waiting = matches!(self.state, State::Accepted);
+        self.requests.iter().filter(move |request| {
+            now.since(request.at) < ERASED_KEPT || (waiting && request.faces.is_empty())
+        })
     }
 
     /// What every transition does first: the next version (rule 1), the write's mark, old requests forgotten, expired
@@ -286,7 +304,17 @@ impl Record {
             self.photos_to_remove.extend(self.photo.take());
             if matches!(self.state, State::Accepted) {
                 self.state = State::Refused(EXPIRED.to_owned());
+                self.answer_waiting(&[]);
             }
+        }
+    }
+
+    /// The requests that waited for this photo have their answer now: their day counts from here.
+    fn answer_waiting(&mut self, faces: &[FaceNumber]) {
+        let now = self.changed_at;
+        for request in self.requests.iter_mut().filter(|request| request.faces.is_empty()) {
+            request.at = now;
+            request.faces = faces.to_vec();
         }
     }
 

@@ -45,7 +45,7 @@ fn live_point(record: &Record, face: &Face, live: &LiveFace) -> LivePoint {
         shown: ShownFace {
             bounding_box: live.detected.bounding_box,
             confidence: live.detected.confidence,
-            external_image_id: record.origin.external_image_id.clone(),
+            external_image_id: record.external_image_id_of(live).cloned(),
             user: live.user.clone(),
         },
     }

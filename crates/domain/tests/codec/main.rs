@@ -17,13 +17,13 @@ use strategies::{
     any_action, any_image, any_nonce, any_number, any_part, any_record, any_retention, any_time, parsed,
 };
 use values::{
-    access_key, audit, bucket, change, client_token, collection, face_model, full_record, full_user, photo,
-    refused_record, search, tenant, uid_entry, user_search,
+    accepted_photo, access_key, audit, bucket, change, client_token, collection, face_model, full_record,
+    full_user, imported_record, photo, refused_record, search, tenant, uid_entry, user_search,
 };
 use vidimus_domain::Version;
 use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
 use vidimus_domain::codec::{DecodeError, FORMAT, Stored};
-use vidimus_domain::event::{Audit, AuditedAction, Change, Probe, UserChange};
+use vidimus_domain::event::{AcceptedPhoto, Audit, AuditedAction, Change, Probe, UserChange};
 use vidimus_domain::record::{Record, State};
 use vidimus_domain::user::{ClientToken, TokenKey, User};
 
@@ -60,7 +60,9 @@ fn the_formats_are_what_they_were() {
         &Record { state: State::Accepted, photo: Some(photo(4)), ..refused_record() },
     );
     check_golden("record_erased", &Record { state: State::Erased, ..refused_record() });
+    check_golden("record_imported", &imported_record());
     check_golden("change", &change());
+    check_golden("accepted_photo", &accepted_photo());
     check_golden("audit_search_photo", &search(Probe::Photo([12; 32])));
     check_golden("audit_search_face", &search(Probe::Face(origin(None).image.face(number(1)))));
     let (image, faces) = (origin(None).image, vec![number(1), number(2)]);
@@ -101,6 +103,7 @@ fn a_newer_format_and_none_are_refused() {
     }
     check(&full_record(), |proto, format| proto.format = format);
     check(&change(), |proto, format| proto.format = format);
+    check(&accepted_photo(), |proto, format| proto.format = format);
     check(&search(Probe::Photo([1; 32])), |proto, format| proto.format = format);
     check(&tenant(), |proto, format| proto.format = format);
     check(&access_key(), |proto, format| proto.format = format);
@@ -155,9 +158,10 @@ fn no_message_is_taken_for_another() {
     fn is<T: Stored>(bytes: &[u8]) -> bool {
         T::decode(bytes).is_ok()
     }
-    let kinds: [fn(&[u8]) -> bool; 8] = [
+    let kinds: [fn(&[u8]) -> bool; 9] = [
         is::<Record>,
         is::<Change>,
+        is::<AcceptedPhoto>,
         is::<Audit>,
         is::<Tenant>,
         is::<AccessKey>,
@@ -168,6 +172,7 @@ fn no_message_is_taken_for_another() {
     let messages = [
         full_record().encode(),
         change().encode(),
+        accepted_photo().encode(),
         search(Probe::Photo([1; 32])).encode(),
         tenant().encode(),
         access_key().encode(),
@@ -198,6 +203,7 @@ fn a_truncated_record_is_refused() {
 fn decode_all(bytes: &[u8]) {
     let _ = Record::decode(bytes);
     let _ = Change::decode(bytes);
+    let _ = AcceptedPhoto::decode(bytes);
     let _ = Audit::decode(bytes);
     let _ = Tenant::decode(bytes);
     let _ = AccessKey::decode(bytes);
@@ -213,6 +219,7 @@ fn truncation_never_panics() {
     let messages = [
         full_record().encode(),
         change().encode(),
+        accepted_photo().encode(),
         search(Probe::Photo([1; 32])).encode(),
         tenant().encode(),
         access_key().encode(),
@@ -246,6 +253,7 @@ proptest! {
         (at, what) in (any_time(), any_action()),
     ) {
         check_round_trip(&Change { part, image, seen, at });
+        check_round_trip(&AcceptedPhoto { part, image, at });
         check_round_trip(&Audit { part, collection, request_id, principal, at, what });
     }
 

@@ -77,8 +77,12 @@ pub fn any_detected() -> impl Strategy<Value = DetectedFace> {
 
 pub fn any_face() -> impl Strategy<Value = Face> {
     let user = prop::option::of((parsed("[a-zA-Z0-9_.:-]{1,128}"), any::<u64>()));
-    let live = (any_detected(), prop::option::of(any_time()), user)
-        .prop_map(|(detected, expires_at, user)| FaceBody::Live(LiveFace { detected, expires_at, user }));
+    let name = prop::option::of(parsed("[a-zA-Z0-9_.:-]{1,255}"));
+    let live = (any_detected(), prop::option::of(any_time()), user, name).prop_map(
+        |(detected, expires_at, user, external_image_id)| {
+            FaceBody::Live(LiveFace { detected, expires_at, user, external_image_id })
+        },
+    );
     let body = prop_oneof![live, any_time().prop_map(|at| FaceBody::Erased { at })];
     (any_number(), any_version(), any_time(), body).prop_map(|(number, version, enrolled_at, body)| Face {
         number,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use vidimus_domain::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
-use vidimus_domain::event::{Audit, AuditedAction, Change, Probe, UserCandidate, UserProbe, UserSearch};
+use vidimus_domain::event::{
+    AcceptedPhoto, Audit, AuditedAction, Change, Probe, UserCandidate, UserProbe, UserSearch,
+};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
 use vidimus_domain::retention::{Retention, RetentionRule};
@@ -28,9 +30,10 @@ pub fn full_record() -> Record {
         detected: detected(0.0),
         expires_at: Some(UnixMillis::new(1_760_086_400_000)),
         user: Some(("anna".parse().expect("it is a user id"), 7)),
+        external_image_id: None,
     };
     let plain = DetectedFace { pose: None, quality: None, ..detected(0.0) };
-    let plain = LiveFace { detected: plain, expires_at: None, user: None };
+    let plain = LiveFace { detected: plain, expires_at: None, user: None, external_image_id: None };
     let face = |face, version, body| Face {
         number: number(face),
         version: Version::new(version),
@@ -97,6 +100,20 @@ pub fn search(probe: Probe) -> Audit {
         gallery_faces: 1_000,
         candidates: vec![(face, 0.75), (origin(None).image.face(number(3)), 0.625)],
     })
+}
+
+pub fn accepted_photo() -> AcceptedPhoto {
+    AcceptedPhoto { part: part(), image: origin(None).image, at: T0 }
+}
+
+/// A record of ready templates: no photo, and a name for each face.
+pub fn imported_record() -> Record {
+    let mut record = full_record();
+    (record.origin, record.photo, record.photos_to_remove) = (origin(None), None, Vec::new());
+    if let FaceBody::Live(live) = &mut record.faces[1].body {
+        live.external_image_id = Some("bert:passport".parse().expect("it is a name"));
+    }
+    record
 }
 
 pub fn tenant() -> Tenant {

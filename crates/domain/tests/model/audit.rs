@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vidimus_domain::record::{FaceBody, IOU_SAME_FACE, Record};
 use vidimus_domain::retention::Horizon;
-use vidimus_domain::{FaceId, FaceNumber, UnixMillis};
+use vidimus_domain::{FaceId, FaceNumber, ImageId, UnixMillis};
 
 use crate::world::Cause;
 
@@ -40,6 +40,7 @@ pub struct Violation {
 #[derive(Default)]
 struct Effect {
     enrolled: bool,
+    accepted: bool,
     answered: Option<Vec<FaceId>>,
 }
 
@@ -65,6 +66,8 @@ pub struct Auditor {
     /// Acknowledged deletions and when.
     deleted: BTreeMap<FaceId, UnixMillis>,
     requests: BTreeMap<u64, Effect>,
+    /// Images whose bulk acceptance was acknowledged.
+    taken: BTreeSet<ImageId>,
 }
 
 impl Auditor {
@@ -109,6 +112,16 @@ impl Auditor {
             );
         }
         self.acknowledged.extend(faces);
+    }
+
+    /// Somebody was told that the photo is taken.
+    pub fn acceptance_answered(&mut self, image: ImageId) {
+        self.taken.insert(image);
+    }
+
+    /// Images of which somebody was told that they are taken: none of them may wait for ever.
+    pub fn taken(&self) -> impl Iterator<Item = ImageId> {
+        self.taken.iter().copied()
     }
 
     /// Faces that must not match at `now`, and why.
@@ -166,6 +179,12 @@ impl Auditor {
         let new =
             after.faces.iter().map(|face| face.number).filter(|number| !had(*number)).collect::<Vec<_>>();
         self.check_births(after, &new);
+        if let Cause::Acceptance(request) = cause {
+            let effect = self.requests.entry(request).or_default();
+            if std::mem::replace(&mut effect.accepted, true) {
+                self.broken(Invariant::I3, format!("bulk acceptance {request} took effect twice"));
+            }
+        }
         if let Cause::Enrolment(request) = cause {
             let effect = self.requests.entry(request).or_default();
             let again = std::mem::replace(&mut effect.enrolled, true);

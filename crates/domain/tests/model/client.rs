@@ -11,6 +11,7 @@ use vidimus_domain::record::Origin;
 use vidimus_domain::{FaceId, FaceNumber, ImageId, RequestId, Template, UnixMillis};
 
 use crate::administration::set_rules;
+use crate::bulk;
 use crate::executor::{Kind, Lost, Process};
 use crate::ingestion::{EnrolmentRequest, delete_faces, index_faces};
 use crate::random::{Random, hours, millis, minutes};
@@ -25,8 +26,8 @@ const RETRIES_FOR: Duration = minutes(90);
 /// A request that a client may send again.
 #[derive(Clone)]
 pub struct Sent {
-    request: Rc<EnrolmentRequest>,
-    issued_at: UnixMillis,
+    pub request: Rc<EnrolmentRequest>,
+    pub issued_at: UnixMillis,
 }
 
 /// Does `operations` things, one after the other, with pauses.
@@ -36,6 +37,7 @@ pub async fn run(process: Process, operations: u64) {
         let pause = process.with(|world| pause(&mut world.random));
         process.sleep(pause).await;
         match process.with(|world| world.random.below(11)) {
+            1..=3 | 8 if process.with(|world| world.bulk_is_there) => bulk::run_job(&process).await,
             0..=3 => {
                 let new = process.with(draw_enrolment);
                 sent.push(new.clone());
@@ -84,7 +86,7 @@ pub fn draw_enrolment(world: &mut World) -> Sent {
 }
 
 /// A face of a photo. The detector finds it at about the same place each time.
-fn detected(photo: u64, face: u64, random: &mut Random) -> DetectedFace {
+pub fn detected(photo: u64, face: u64, random: &mut Random) -> DetectedFace {
     let jitter = random.below(20) as f32 / 1000.0;
     let values = vec![1.0, photo as f32, face as f32, 0.5];
     DetectedFace {

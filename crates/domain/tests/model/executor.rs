@@ -282,7 +282,8 @@ impl Executor {
 
     fn wake_idle(&self) {
         let mut world = self.world.borrow_mut();
-        if std::mem::take(&mut world.log.appended) {
+        let changes = std::mem::take(&mut world.log.appended);
+        if std::mem::take(&mut world.photo_log.appended) || changes {
             for task in self.tasks.iter().filter(|task| task.idle.get()) {
                 let wait = world.random.between(millis(0), millis(200));
                 task.wake_at.set(task.wake_at.get().min(world.now.plus(wait)));

@@ -124,7 +124,19 @@ async fn visit(
     if differs(read.record.as_ref(), seen, process.now()) {
         return look_again(process, image).await;
     }
-    Ok(())
+    say_old_photo(process, read.record.as_ref()).await
+}
+
+/// A photo that has waited for long is said again: what was said first may be lost.
+async fn say_old_photo(process: &Process, record: Option<&Record>) -> Result<(), Lost> {
+    let waits = |record: &&Record| {
+        record.state == State::Accepted && process.now().since(record.changed_at) >= minutes(10)
+    };
+    let Some(record) = record.filter(waits).filter(|_| process.keeps(Rule::OldPhotosAreSaid)) else {
+        return Ok(());
+    };
+    process.count("a photo was said again");
+    process.append_photo(record.origin.image).await
 }
 
 /// The domain's rule, or what it is with a part of it broken.
@@ -180,7 +192,11 @@ async fn sweep_photos(process: &Process) -> Result<(), Lost> {
 
 async fn sweep_photo(process: &Process, photo: &StoredPhoto) -> Result<(), Lost> {
     let read = process.read_record(photo.image).await?;
-    let named = read.record.is_some_and(|record| record.photo.as_ref() == Some(&photo.key));
+    let names = |record: &Record| {
+        let counts = record.state != State::Accepted || process.keeps(Rule::AcceptedPhotosAreNamed);
+        counts && record.photo.as_ref() == Some(&photo.key)
+    };
+    let named = read.record.as_ref().is_some_and(names);
     if !named && process.keeps(Rule::PhotosAreSwept) {
         process.count("a photo was swept");
         process.remove_photo(photo.image, &photo.key).await?;

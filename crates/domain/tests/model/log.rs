@@ -1,9 +1,10 @@
-//! The log of changes with one consumer group.
+//! A topic of the log with one consumer group.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use vidimus_domain::codec::Stored;
-use vidimus_domain::event::Change;
+use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::{ImageId, UnixMillis};
 
 pub const PARTITIONS: usize = 2;
@@ -27,9 +28,26 @@ pub struct Assigned {
     pub committed: u64,
 }
 
+/// What a topic carries.
+pub trait Event: Stored {
+    /// The image, which picks the partition.
+    fn image(&self) -> ImageId;
+}
+
+impl Event for Change {
+    fn image(&self) -> ImageId {
+        self.image
+    }
+}
+
+impl Event for AcceptedPhoto {
+    fn image(&self) -> ImageId {
+        self.image
+    }
+}
+
 /// Durable on return of `append`, until it is lost as a whole.
-#[derive(Default)]
-pub struct Log {
+pub struct Log<E> {
     partitions: [Vec<Vec<u8>>; PARTITIONS],
     commits: [u64; PARTITIONS],
     owners: [Owner; PARTITIONS],
@@ -37,15 +55,29 @@ pub struct Log {
     pub incarnation: u64,
     /// Whether something was appended since this was last asked: it wakes who waits for it.
     pub appended: bool,
+    carries: PhantomData<E>,
+}
+
+impl<E> Default for Log<E> {
+    fn default() -> Self {
+        Self {
+            partitions: Default::default(),
+            commits: Default::default(),
+            owners: Default::default(),
+            incarnation: 0,
+            appended: false,
+            carries: PhantomData,
+        }
+    }
 }
 
 fn partition_of(image: ImageId) -> usize {
     usize::from(image.to_bytes()[0]) % PARTITIONS
 }
 
-impl Log {
-    pub fn append(&mut self, change: &Change) {
-        self.partitions[partition_of(change.image)].push(change.encode());
+impl<E: Event> Log<E> {
+    pub fn append(&mut self, event: &E) {
+        self.partitions[partition_of(event.image())].push(event.encode());
         self.appended = true;
     }
 
@@ -67,9 +99,9 @@ impl Log {
         assigned
     }
 
-    pub fn read(&self, partition: usize, from: u64, limit: usize) -> Vec<Change> {
+    pub fn read(&self, partition: usize, from: u64, limit: usize) -> Vec<E> {
         let events = self.partitions[partition].iter().skip(from as usize).take(limit);
-        events.map(|bytes| Change::decode(bytes).expect("an appended change is one")).collect()
+        events.map(|bytes| E::decode(bytes).expect("an appended event is one")).collect()
     }
 
     /// Commits unless the log is another one now. A commit never goes back.

@@ -1,5 +1,5 @@
-//! A seeded model of the record's life: blobs, log, index, two indexing processes, a ledger, and clients that enrol,
-//! delete, enrol again and retry, on the domain's own functions. Processes crash before and after every effect and
+//! A seeded model of the record's life: blobs, log, index, two indexing processes, two embedding workers, a ledger, and
+//! clients that enrol, delete, enrol again, retry, and have photos brought in by jobs, on the domain's own functions. Processes crash before and after every effect and
 //! sleep anywhere; an auditor watches I2 to I5.
 //!
 //! What the model takes for granted: a call is on its way for less than a day (with the hour of a read), a client
@@ -11,6 +11,7 @@
 mod administration;
 mod audit;
 mod blobs;
+mod bulk;
 mod catalog;
 mod client;
 mod executor;
@@ -56,7 +57,9 @@ fn the_invariants_hold() {
     let config =
         Config { cases: cases(), failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
     let run = |seed| {
-        let outcome = scenario::run(seed, &[]).and_then(|_| scenario::run_with_users(seed, &[]));
+        let outcome = scenario::run(seed, &[])
+            .and_then(|_| scenario::run_with_users(seed, &[]))
+            .and_then(|_| scenario::run_with_bulk(seed, &[]));
         outcome.map(drop).map_err(|failure| TestCaseError::fail(failure.to_string()))
     };
     if let Err(failure) = TestRunner::new(config).run(&proptest::num::u64::ANY, run) {
@@ -73,6 +76,12 @@ const CORNERS: &[&str] = &[
     "a client sent an answered request again",
     "a creation ended a deletion",
     "a husk was removed",
+    "a job was begun again",
+    "a job's photo was enrolled",
+    "a photo was accepted",
+    "a photo was embedded",
+    "a photo was refused",
+    "a photo was said again",
     "a photo went before its faces",
     "a photo was swept",
     "a process crashed",
@@ -82,9 +91,11 @@ const CORNERS: &[&str] = &[
     "a retry ended a deletion of a user",
     "a retry found its deletion",
     "a retry found its enrolment",
+    "a retry found its photo accepted",
     "a rule was lengthened",
     "a rule was set",
     "a stale claim was met",
+    "a worker found a photo embedded",
     "a writer knew its write again",
     "a writer of a user knew its write again",
     "a writer of a user was too late",
@@ -108,7 +119,7 @@ const CORNERS: &[&str] = &[
 fn the_model_reaches_every_corner() {
     let mut counts = BTreeMap::<_, u64>::new();
     for seed in 0..200 {
-        for run in [scenario::run, scenario::run_with_users] {
+        for run in [scenario::run, scenario::run_with_users, scenario::run_with_bulk] {
             for (what, count) in run(seed, &[]).unwrap_or_else(|failure| panic!("{failure}")) {
                 *counts.entry(what).or_default() += count;
             }

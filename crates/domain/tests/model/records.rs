@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vidimus_domain::event::Change;
+use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::record::{PhotoKey, Record, is_fresh};
 use vidimus_domain::time::ERASED_KEPT;
 use vidimus_domain::{FaceNumber, ImageId, Nonce, UnixMillis, Version};
@@ -15,7 +15,7 @@ use crate::world::{Cause, short, told};
 /// A record as it was read, or its absence.
 pub struct Read {
     pub record: Option<Record>,
-    etag: Option<u64>,
+    pub etag: Option<u64>,
     /// When the reading began.
     pub at: UnixMillis,
 }
@@ -117,6 +117,16 @@ impl Process {
         let append = self.effect(name, move |world| {
             let part = world.part;
             world.log.append(&Change { part, image, seen, at });
+        });
+        append.await
+    }
+
+    /// Says that the photo waits to be embedded.
+    pub async fn append_photo(&self, image: ImageId) -> Result<(), Lost> {
+        let at = self.now();
+        let append = self.effect(format!("appends photo {}", short(image)), move |world| {
+            let part = world.part;
+            world.photo_log.append(&AcceptedPhoto { part, image, at });
         });
         append.await
     }

@@ -89,4 +89,16 @@ pub enum Rule {
     HeldFacesStay,
     /// The sweep leaves photos alone for a day: their record may be on its way.
     YoungPhotosStay,
+    /// A retry that finds its photo accepted appends it again (rule 3).
+    AcceptanceAppendsAgain,
+    /// A request is remembered for as long as its photo waits, and for a day from then on (rule 4).
+    WaitingRequestsStay,
+    /// A worker commits a photo only when its record is written and the change appended.
+    EmbeddingCommitsLast,
+    /// A worker that finds a photo embedded appends its change again (rule 3).
+    EmbeddingAppendsAgain,
+    /// Reconciling appends photos again that have waited for long.
+    OldPhotosAreSaid,
+    /// An accepted photo's record names it, so that nobody sweeps it.
+    AcceptedPhotosAreNamed,
 }

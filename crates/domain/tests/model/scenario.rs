@@ -13,10 +13,12 @@ use crate::executor::{Executor, Kind, Shared, Task};
 use crate::random::hours;
 use crate::rules::Rule;
 use crate::world::{Faults, World};
-use crate::{client, indexing, ledger, user_client};
+use crate::{bulk, client, indexing, ledger, user_client};
 
 const CONSUMERS: usize = 2;
 const LEDGER: usize = CONSUMERS;
+/// The embedding workers' numbers, where there are jobs.
+const WORKERS: std::ops::Range<usize> = LEDGER + 1..LEDGER + 3;
 /// The consumer that may sleep.
 const SLEEPER: usize = 1;
 const STEPS_MAX: u64 = 1_000_000;
@@ -57,6 +59,13 @@ pub fn run_with_users(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<
     run_world(seed, world)
 }
 
+/// As [`run`], with jobs that bring photos in too.
+pub fn run_with_bulk(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<Failure>> {
+    let mut world = World::new(seed, broken);
+    world.bulk_is_there = true;
+    run_world(seed, world)
+}
+
 fn run_world(seed: u64, world: World) -> Result<Counts, Box<Failure>> {
     let mut executor = Executor::new(world, start);
     let found =
@@ -72,9 +81,14 @@ fn run_world(seed: u64, world: World) -> Result<Counts, Box<Failure>> {
 }
 
 fn start(world: &Shared, number: usize) -> Task {
-    let sleepy = number == SLEEPER && world.borrow().faults.sleep > 0;
+    let sleepy = (number == SLEEPER || number == WORKERS.start) && world.borrow().faults.sleep > 0;
     if number == LEDGER {
         return Task::new(world, (Kind::Daemon(number), "ledger"), sleepy, ledger::run);
+    }
+    if WORKERS.contains(&number) {
+        let (worker, name) = (number - WORKERS.start, format!("embedding {number}"));
+        let run = move |process| bulk::work(process, worker);
+        return Task::new(world, (Kind::Daemon(number), &name), sleepy, run);
     }
     let name = format!("indexing {number}");
     Task::new(world, (Kind::Daemon(number), &name), sleepy, move |process| indexing::consume(process, number))
@@ -101,6 +115,7 @@ fn trouble(executor: &mut Executor) -> Result<(), Violation> {
     for number in 0..=LEDGER {
         executor.start_daemon(number);
     }
+    start_workers(executor);
     let clients = 2 + executor.world.borrow_mut().random.below(2);
     for number in 0..clients {
         let operations = 4 + executor.world.borrow_mut().random.below(6);
@@ -125,10 +140,19 @@ fn trouble(executor: &mut Executor) -> Result<(), Violation> {
     })
 }
 
+fn start_workers(executor: &mut Executor) {
+    let there = executor.world.borrow().bulk_is_there;
+    for number in WORKERS.filter(|_| there) {
+        executor.start_daemon(number);
+    }
+}
+
 /// The worst moment is when something acknowledged is not searchable yet; where none comes, any will do.
 fn is_time_to_lose_log(world: &World, from: u64, step: u64) -> bool {
     let missing = || world.audit.owed(world.now).any(|face| !world.matches(face));
-    step >= from && (step >= from + 1_000 || missing())
+    let waits = |image| world.blobs.record(image).is_some_and(|(record, _)| record.state == State::Accepted);
+    let waiting = || world.audit.taken().any(waits);
+    step >= from && (step >= from + 1_000 || missing() || waiting())
 }
 
 /// Nothing goes wrong any more: what was begun ends, and the log is consumed.
@@ -146,13 +170,15 @@ fn rest(executor: &mut Executor) -> Result<(), Violation> {
     for number in 0..CONSUMERS {
         executor.start_daemon(number);
     }
+    start_workers(executor);
     until(executor, |executor, _| {
         let at_rest = !executor.is_running(&[Kind::Client, Kind::Server]);
-        at_rest && executor.world.borrow().log.is_consumed()
+        at_rest && is_all_consumed(&executor.world.borrow())
     })?;
     let mut world = executor.world.borrow_mut();
     if world.log.incarnation == 0 {
         check_owed(&mut world);
+        check_taken(&mut world);
     }
     verdict(&world)
 }
@@ -163,10 +189,11 @@ fn reconcile(executor: &mut Executor) -> Result<(), Violation> {
     let end = executor.world.borrow().now.plus(GONE_AFTER * 2);
     until(executor, |executor, _| {
         let world = executor.world.borrow();
-        world.now >= end && world.log.is_consumed()
+        world.now >= end && is_all_consumed(&world)
     })?;
     let mut world = executor.world.borrow_mut();
     check_owed(&mut world);
+    check_taken(&mut world);
     check_points(&mut world);
     check_records(&mut world);
     check_photos(&mut world);
@@ -189,6 +216,27 @@ fn until(executor: &mut Executor, mut done: impl FnMut(&Executor, u64) -> bool) 
 
 fn verdict(world: &World) -> Result<(), Violation> {
     world.audit.first_broken().cloned().map_or(Ok(()), Err)
+}
+
+fn is_all_consumed(world: &World) -> bool {
+    world.log.is_consumed() && world.photo_log.is_consumed()
+}
+
+/// I2: of what was taken something has come, and all that came of it is searchable.
+fn check_taken(world: &mut World) {
+    let mut broken = Vec::new();
+    for image in world.audit.taken() {
+        let Some((record, _)) = world.blobs.record(image) else { continue };
+        if record.state == State::Accepted {
+            broken.push((Invariant::I2, format!("the photo of {image} was taken and waits for ever")));
+        }
+        for (face, _) in record.live_faces(world.horizon()) {
+            if !world.matches(record.face_id(face.number)) {
+                broken.push((Invariant::I2, format!("{image} was taken, and its face is not searchable")));
+            }
+        }
+    }
+    report(world, broken);
 }
 
 /// I2: what was acknowledged is searchable.
@@ -240,7 +288,8 @@ fn check_records(world: &mut World) {
             broken.push((Invariant::I9, format!("the record of {image} keeps an expired template")));
         }
         let live = record.faces.iter().any(|face| face.live().is_some());
-        if live != (record.state == State::Enrolled) || (record.photo.is_some() && !live) {
+        let waits = record.state == State::Accepted;
+        if live != (record.state == State::Enrolled) || (record.photo.is_some() && !live && !waits) {
             broken.push((Invariant::I4, format!("the record of {image} contradicts itself")));
         }
     }

@@ -88,6 +88,23 @@ fn every_rule_of_the_ledger_is_needed() {
 }
 
 #[test]
+fn every_rule_of_the_bulk_lane_is_needed() {
+    check_runs(
+        scenario::run_with_bulk,
+        &[
+            (&[Rule::RequestMemory], &[I3]),
+            (&[Rule::WaitingRequestsStay], &[I3]),
+            (&[Rule::AcceptanceAppendsAgain], &[I2]),
+            (&[Rule::EmbeddingCommitsLast], &[I2]),
+            (&[Rule::EmbeddingAppendsAgain], &[I2]),
+            (&[Rule::OldPhotosAreSaid], &[I2]),
+            (&[Rule::AcceptedPhotosAreNamed], &[Photo]),
+            (&[Rule::CompareAndSwap], &[I4]),
+        ],
+    );
+}
+
+#[test]
 fn every_rule_of_users_is_needed() {
     check_runs(
         scenario::run_with_users,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use vidimus_domain::codec::Stored;
+use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::point::{Point, PointBody};
 use vidimus_domain::record::{PhotoKey, Record};
 use vidimus_domain::retention::Horizon;
@@ -42,12 +43,17 @@ pub struct World {
     pub part: Part,
     pub blobs: Blobs,
     pub catalog: Catalog,
-    pub log: Log,
+    /// Changes to project.
+    pub log: Log<Change>,
+    /// Photos to embed.
+    pub photo_log: Log<AcceptedPhoto>,
     pub index: Index,
     pub audit: Auditor,
     pub users: UserAuditor,
     /// Whether clients change users in this run.
     pub users_are_there: bool,
+    /// Whether photos are brought in by jobs too in this run.
+    pub bulk_is_there: bool,
     pub faults: Faults,
     pub broken: &'static [Rule],
     pub known_faces: Vec<FaceId>,
@@ -62,6 +68,10 @@ pub struct World {
 pub enum Cause {
     /// The enrolment of that number.
     Enrolment(u64),
+    /// The bulk acceptance of that number.
+    Acceptance(u64),
+    /// The photo was embedded, or refused.
+    Embedding,
     Deletion,
     Expiry,
     Association,
@@ -82,10 +92,12 @@ impl World {
             blobs: Blobs::default(),
             catalog: Catalog::default(),
             log: Log::default(),
+            photo_log: Log::default(),
             index: Index::default(),
             audit: Auditor::default(),
             users: UserAuditor::default(),
             users_are_there: false,
+            bulk_is_there: false,
             faults: Faults::default(),
             broken,
             known_faces: Vec::new(),
@@ -208,11 +220,12 @@ impl World {
     /// The log is lost as a whole, where it has something to lose. One thing at a time: what the index has not flushed
     /// is not lost with it, and no power is lost before everything is reconciled.
     pub fn lose_log(&mut self) -> bool {
-        if self.log.is_consumed() || !self.index.is_ready() {
+        if (self.log.is_consumed() && self.photo_log.is_consumed()) || !self.index.is_ready() {
             return false;
         }
         self.index.flush();
         self.log.lose();
+        self.photo_log.lose();
         self.faults.power_loss = 0;
         self.count("the log was lost");
         self.note("the log is lost".to_owned());

@@ -29,6 +29,7 @@ pub async fn conforms(store: Arc<dyn BlobStore>, random: &dyn Random) -> PortRes
     absent_objects_are_absent(&*store, random).await?;
     puts_keep_their_conditions(&*store, random).await?;
     deleted_objects_are_gone(&*store, random).await?;
+    older_versions_are_forgotten(&*store, random).await?;
     contents_come_back_as_they_were(&*store, random).await?;
     one_writer_wins(&store, random).await?;
     no_update_is_lost(&store, random).await?;
@@ -112,6 +113,25 @@ async fn deleted_objects_are_gone(store: &dyn BlobStore, random: &dyn Random) ->
     assert_eq!(store.get(&key).await?.map(|blob| blob.bytes), Some(anew));
     store.delete(&key).await?;
     store.delete(&key).await?;
+    assert_eq!(store.get(&key).await?, None);
+    Ok(())
+}
+
+/// Forgetting what an object was leaves it as it is; where there is none it does nothing.
+async fn older_versions_are_forgotten(store: &dyn BlobStore, random: &dyn Random) -> PortResult<()> {
+    let key = fresh_record(random);
+    store.forget_versions(&key).await?;
+    let first = store.put(&key, content(random), PutCondition::IfAbsent).await?;
+    store.forget_versions(&key).await?;
+    let second = store.put(&key, content(random), PutCondition::IfMatch(first)).await?;
+    let present = content(random);
+    let third = store.put(&key, present.clone(), PutCondition::IfMatch(second)).await?;
+    store.forget_versions(&key).await?;
+    let read = store.get(&key).await?.map(|blob| (blob.bytes, blob.etag));
+    assert_eq!(read, Some((present, third.clone())));
+    store.put(&key, content(random), PutCondition::IfMatch(third)).await?;
+    store.delete(&key).await?;
+    store.forget_versions(&key).await?;
     assert_eq!(store.get(&key).await?, None);
     Ok(())
 }

@@ -12,7 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::error::{PortError, PortErrorKind, PortResult};
-use crate::event_log::{Committed, EventLog, Position, Subscription, Topic, TopicState};
+use crate::event_log::{
+    Append, Committed, EventLog, HEADERS_BYTES_MAX, HEADERS_MAX, KEY_BYTES_MAX, LogRecord, PAYLOAD_BYTES_MAX,
+    Position, Subscription, Topic, TopicState,
+};
 use crate::random::Random;
 
 /// The longest that a delivery may take.
@@ -34,6 +37,8 @@ type Delivered = BTreeMap<Position, Bytes>;
 pub async fn conforms(log: Arc<dyn EventLog>, random: &dyn Random) -> PortResult<()> {
     assert_eq!(log.incarnation().await?, log.incarnation().await?, "a log has one incarnation");
     keys_keep_to_one_partition_in_order(&*log, random).await?;
+    records_are_given_as_they_were_appended(&*log, random).await?;
+    what_is_too_long_is_refused(&*log, random).await?;
     every_group_is_given_every_record(&*log, random).await?;
     concurrent_appends_are_all_there(&log, random).await?;
     waiting_consumers_wake(&log, random).await?;
@@ -64,7 +69,7 @@ impl<'a> Bench<'a> {
 
     async fn append(&mut self, key: &str, text: &str) -> PortResult<Position> {
         let payload = Bytes::from(format!("{}/{text}", self.mark));
-        let position = self.log.append(self.topic, key.as_bytes(), payload.clone()).await?;
+        let position = self.log.append(self.topic, Append::new(key.as_bytes(), payload.clone())).await?;
         assert!(self.appended.insert(position, payload).is_none(), "a position is given once");
         Ok(position)
     }
@@ -93,6 +98,11 @@ impl<'a> Bench<'a> {
     }
 
     async fn read_some(&self, consumer: &mut dyn Subscription) -> PortResult<Delivered> {
+        let marked = self.read_marked(consumer).await?;
+        Ok(marked.into_iter().map(|record| (record.position, record.payload)).collect())
+    }
+
+    async fn read_marked(&self, consumer: &mut dyn Subscription) -> PortResult<Vec<LogRecord>> {
         let records = consumer.next(7, WAIT).await?;
         assert!(records.len() <= 7, "no more than asked for");
         let mut last: BTreeMap<u32, u64> = BTreeMap::new();
@@ -101,8 +111,7 @@ impl<'a> Bench<'a> {
             let before = last.insert(partition, offset);
             assert!(before.is_none_or(|before| before < offset), "a partition's records come in order");
         }
-        let marked = records.into_iter().filter(|record| record.payload.starts_with(self.mark.as_bytes()));
-        Ok(marked.map(|record| (record.position, record.payload)).collect())
+        Ok(records.into_iter().filter(|record| record.payload.starts_with(self.mark.as_bytes())).collect())
     }
 
     /// The end of every partition that the bench appended to, as a consumer commits it.
@@ -135,6 +144,67 @@ async fn keys_keep_to_one_partition_in_order(log: &dyn EventLog, random: &dyn Ra
     Ok(())
 }
 
+/// Key and headers come back as they were appended, whatever bytes they are, and up to the longest.
+async fn records_are_given_as_they_were_appended(log: &dyn EventLog, random: &dyn Random) -> PortResult<()> {
+    let bench = Bench::new(log, Topic::PhotosDead, random);
+    let payload = |text: &str| Bytes::from(format!("{}/{text}", bench.mark));
+    let mut longest = payload("").to_vec();
+    longest.resize(PAYLOAD_BYTES_MAX, 7);
+    let longest_value = vec![0; HEADERS_BYTES_MAX - HEADERS_MAX];
+    let mut many = Append::new(&[7; KEY_BYTES_MAX], longest);
+    for _ in 1..HEADERS_MAX {
+        many = many.with_header("h", Bytes::new());
+    }
+    let appends = [
+        Append::new(b"", payload("bare")),
+        Append::new(&[0, 255, 10], payload("headed"))
+            .with_header("reason", "no face")
+            .with_header("reason", "")
+            .with_header("\u{e9}t\u{e9}", Bytes::from_static(&[0, 13, 10, 255])),
+        many.with_header("v", longest_value),
+    ];
+    let mut wanted = BTreeMap::new();
+    for append in appends {
+        let position = log.append(bench.topic, append.clone()).await?;
+        let Append { key, payload, headers } = append;
+        wanted.insert(position, LogRecord { position, key, payload, headers });
+    }
+    let mut consumer = bench.subscribe("group").await?;
+    let deadline = Instant::now() + DEADLINE;
+    let mut delivered = BTreeMap::new();
+    while delivered.len() < wanted.len() {
+        assert!(Instant::now() < deadline, "{} of {} delivered in time", delivered.len(), wanted.len());
+        let records = bench.read_marked(&mut *consumer).await?;
+        delivered.extend(records.into_iter().map(|record| (record.position, record)));
+    }
+    assert!(delivered == wanted, "records are given as they were appended");
+    Ok(())
+}
+
+/// What passes a bound is refused and is not there.
+async fn what_is_too_long_is_refused(log: &dyn EventLog, random: &dyn Random) -> PortResult<()> {
+    let mut bench = Bench::new(log, Topic::PhotosDead, random);
+    let marked = Append::new(b"key", bench.mark.clone());
+    let mut longer = bench.mark.clone().into_bytes();
+    longer.resize(PAYLOAD_BYTES_MAX + 1, 7);
+    let many = (0..=HEADERS_MAX).fold(marked.clone(), |append, _| append.with_header("h", ""));
+    for refused in [
+        Append::new(b"key", longer),
+        Append::new(&[7; KEY_BYTES_MAX + 1], bench.mark.clone()),
+        marked.clone().with_header("h", vec![0; HEADERS_BYTES_MAX]),
+        marked.with_header("", "value"),
+        many,
+    ] {
+        let error = log.append(bench.topic, refused).await.err();
+        assert_eq!(error.map(|error| error.kind()), Some(PortErrorKind::Invalid));
+    }
+    bench.append("key", "fitting").await?;
+    let mut consumer = bench.subscribe("group").await?;
+    let delivered = bench.read(&mut *consumer, &bench.appended).await?;
+    assert_eq!(delivered, bench.appended, "what was refused is not there");
+    Ok(())
+}
+
 /// Every group is given every record, as it was appended, whatever other groups read or commit.
 async fn every_group_is_given_every_record(log: &dyn EventLog, random: &dyn Random) -> PortResult<()> {
     let mut bench = Bench::new(log, Topic::Changes, random);
@@ -158,7 +228,7 @@ async fn concurrent_appends_are_all_there(log: &Arc<dyn EventLog>, random: &dyn 
         let (log, payload) = (log.clone(), Bytes::from(format!("{}/{index}", bench.mark)));
         writers.spawn(async move {
             let key = format!("key-{index}");
-            (payload.clone(), log.append(Topic::Audit, key.as_bytes(), payload).await)
+            (payload.clone(), log.append(Topic::Audit, Append::new(key.as_bytes(), payload)).await)
         });
     }
     for (payload, position) in writers.join_all().await {

@@ -40,6 +40,11 @@ impl BlobStore for FaultyBlobStore {
         around(&*self.interference, stage, self.inner.delete(key)).await
     }
 
+    async fn forget_versions(&self, key: &BlobKey) -> PortResult<()> {
+        let stage = Stage::Delete(BlobKind::of(key));
+        around(&*self.interference, stage, self.inner.forget_versions(key)).await
+    }
+
     async fn list(
         &self,
         prefix: &BlobPrefix,

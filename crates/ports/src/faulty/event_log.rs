@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use vidimus_domain::Nonce;
 
 use super::stage::{Interference, Moment, Stage, around};
 use crate::error::PortResult;
-use crate::event_log::{Committed, EventLog, LogRecord, Position, Subscription, Topic, TopicState};
+use crate::event_log::{Append, Committed, EventLog, LogRecord, Position, Subscription, Topic, TopicState};
 
 /// Decorates an [`EventLog`] and its subscriptions.
 pub struct FaultyEventLog {
@@ -27,8 +26,8 @@ impl FaultyEventLog {
 
 #[async_trait]
 impl EventLog for FaultyEventLog {
-    async fn append(&self, topic: Topic, key: &[u8], payload: Bytes) -> PortResult<Position> {
-        around(&*self.interference, Stage::Append(topic), self.inner.append(topic, key, payload)).await
+    async fn append(&self, topic: Topic, record: Append) -> PortResult<Position> {
+        around(&*self.interference, Stage::Append(topic), self.inner.append(topic, record)).await
     }
 
     async fn subscribe(&self, topic: Topic, group: &str) -> PortResult<Box<dyn Subscription>> {

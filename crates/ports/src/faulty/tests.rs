@@ -12,8 +12,8 @@ use crate::conformance;
 use crate::conformance::blob_store::fresh_part;
 use crate::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use crate::{
-    BlobStore, EventLog, FaceIndex, Listing, PortErrorKind, PutCondition, Random, SeededRandom, SystemClock,
-    Topic,
+    Append, BlobStore, EventLog, FaceIndex, Listing, PortErrorKind, PutCondition, Random, SeededRandom,
+    SystemClock, Topic,
 };
 
 fn store(interference: Arc<dyn Interference>) -> FaultyBlobStore {
@@ -63,7 +63,7 @@ async fn a_paused_call_goes_on_when_the_gate_opens() {
     plan.script(Stage::Append(Topic::Changes), Moment::Before, 1, Fault::Pause(gate.clone()));
     let append = |text: &'static str| {
         let log = log.clone();
-        async move { log.append(Topic::Changes, b"key", Bytes::from_static(text.as_bytes())).await }
+        async move { log.append(Topic::Changes, Append::new(b"key", text)).await }
     };
     append("first").await.unwrap();
     let sleeping = tokio::spawn(append("second"));
@@ -87,7 +87,7 @@ async fn hooks_are_told_of_the_stages_in_order() {
     store.put(&photo, Bytes::new(), PutCondition::IfAbsent).await.unwrap();
     store.put(&record, Bytes::new(), PutCondition::IfAbsent).await.unwrap();
     store.put(&record, Bytes::new(), PutCondition::IfAbsent).await.unwrap_err();
-    let position = log.append(Topic::Changes, b"key", Bytes::new()).await.unwrap();
+    let position = log.append(Topic::Changes, Append::new(b"key", "")).await.unwrap();
     let mut consumer = log.subscribe(Topic::Changes, "indexing").await.unwrap();
     consumer.commit(position).await.unwrap();
     assert_eq!(
@@ -118,7 +118,7 @@ async fn a_seed_gives_the_same_faults_again() {
         let log = log(plan.clone());
         let mut failed = Vec::new();
         for _ in 0..100 {
-            failed.push(log.append(Topic::Audit, b"key", Bytes::new()).await.is_err());
+            failed.push(log.append(Topic::Audit, Append::new(b"key", "")).await.is_err());
         }
         let appended: u64 = log_length(&log, &plan).await;
         let told = failed.iter().filter(|failed| !**failed).count() as u64;

@@ -13,7 +13,7 @@ use crate::blob_store::{Blob, BlobEntry, BlobStore, Etag, PutCondition};
 use crate::clock::Clock;
 use crate::error::{PortError, PortErrorKind, PortResult};
 
-/// A [`BlobStore`] in memory.
+/// A [`BlobStore`] in memory. It keeps versions, so that tests of erasing see what was left behind.
 pub struct MemoryBlobStore {
     clock: Arc<dyn Clock>,
     objects: Mutex<Objects>,
@@ -23,6 +23,8 @@ pub struct MemoryBlobStore {
 struct Objects {
     puts: u64,
     by_key: BTreeMap<BlobKey, Object>,
+    /// What objects were before, oldest first.
+    older: BTreeMap<BlobKey, Vec<Bytes>>,
 }
 
 struct Object {
@@ -42,6 +44,12 @@ impl MemoryBlobStore {
     #[must_use]
     pub fn keys(&self) -> Vec<BlobKey> {
         self.objects().by_key.keys().cloned().collect()
+    }
+
+    /// What an object was before its present state, oldest first: what [`BlobStore::forget_versions`] removes.
+    #[must_use]
+    pub fn older_versions(&self, key: &BlobKey) -> Vec<Bytes> {
+        self.objects().older.get(key).cloned().unwrap_or_default()
     }
 
     fn objects(&self) -> MutexGuard<'_, Objects> {
@@ -69,12 +77,22 @@ impl BlobStore for MemoryBlobStore {
         }
         objects.puts += 1;
         let etag = Etag::new(objects.puts.to_string());
-        objects.by_key.insert(key.clone(), Object { bytes, etag: etag.clone(), modified_at });
+        let over = objects.by_key.insert(key.clone(), Object { bytes, etag: etag.clone(), modified_at });
+        if let Some(over) = over {
+            objects.older.entry(key.clone()).or_default().push(over.bytes);
+        }
         Ok(etag)
     }
 
     async fn delete(&self, key: &BlobKey) -> PortResult<()> {
-        self.objects().by_key.remove(key);
+        let mut objects = self.objects();
+        objects.by_key.remove(key);
+        objects.older.remove(key);
+        Ok(())
+    }
+
+    async fn forget_versions(&self, key: &BlobKey) -> PortResult<()> {
+        self.objects().older.remove(key);
         Ok(())
     }
 
@@ -102,6 +120,8 @@ impl BlobStore for MemoryBlobStore {
 
 #[cfg(test)]
 mod tests {
+    use vidimus_domain::ImageId;
+
     use super::*;
     use crate::clock::SystemClock;
     use crate::conformance;
@@ -111,5 +131,18 @@ mod tests {
     async fn conforms() {
         let store = Arc::new(MemoryBlobStore::new(Arc::new(SystemClock)));
         conformance::blob_store::conforms(store, &SeededRandom::new(1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn older_versions_stay_until_they_are_forgotten() {
+        let store = MemoryBlobStore::new(Arc::new(SystemClock));
+        let part = conformance::blob_store::fresh_part(&SeededRandom::new(1));
+        let key = BlobKey::record(&part, ImageId::from_random([1; 16]));
+        let etag = store.put(&key, "face".into(), PutCondition::IfAbsent).await.unwrap();
+        store.put(&key, "erased".into(), PutCondition::IfMatch(etag)).await.unwrap();
+        assert_eq!(store.older_versions(&key), ["face"]);
+        store.forget_versions(&key).await.unwrap();
+        assert_eq!(store.older_versions(&key), Vec::<Bytes>::new());
+        assert_eq!(store.get(&key).await.unwrap().unwrap().bytes, "erased");
     }
 }

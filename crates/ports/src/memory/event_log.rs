@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use vidimus_domain::Nonce;
 
 use crate::consumer_group::{Membership, partition_of};
 use crate::error::{PortError, PortErrorKind, PortResult};
-use crate::event_log::{Committed, EventLog, LogRecord, Position, Subscription, Topic, TopicState};
+use crate::event_log::{Append, Committed, EventLog, LogRecord, Position, Subscription, Topic, TopicState};
 
 /// Partitions of each topic.
 const PARTITIONS: usize = 4;
@@ -34,7 +33,7 @@ struct State {
 #[derive(Default)]
 struct Partition {
     first_offset: u64,
-    payloads: Vec<Bytes>,
+    records: Vec<Append>,
 }
 
 #[derive(Default)]
@@ -45,7 +44,7 @@ struct Group {
 
 impl Partition {
     fn next_offset(&self) -> u64 {
-        self.payloads.len() as u64
+        self.records.len() as u64
     }
 }
 
@@ -85,12 +84,13 @@ impl MemoryEventLog {
 
 #[async_trait]
 impl EventLog for MemoryEventLog {
-    async fn append(&self, topic: Topic, key: &[u8], payload: Bytes) -> PortResult<Position> {
-        let number = partition_of(key, PARTITIONS as u32);
+    async fn append(&self, topic: Topic, record: Append) -> PortResult<Position> {
+        record.check()?;
+        let number = partition_of(&record.key, PARTITIONS as u32);
         let offset = {
             let mut state = self.state();
             let partition = state.partition(topic, number)?;
-            partition.payloads.push(payload);
+            partition.records.push(record);
             partition.next_offset() - 1
         };
         self.changed.send_replace(());
@@ -157,10 +157,10 @@ impl Consumer {
             let partition = state.partition(self.topic, number)?;
             let cursor = self.cursors.entry(number).or_insert(committed);
             *cursor = partition.first_offset.max(*cursor);
-            let wanted = partition.payloads.iter().skip(*cursor as usize).take(limit - records.len());
-            for payload in wanted {
+            let wanted = partition.records.iter().skip(*cursor as usize).take(limit - records.len());
+            for Append { key, payload, headers } in wanted.cloned() {
                 let position = Position { partition: number, offset: *cursor };
-                records.push(LogRecord { position, payload: payload.clone() });
+                records.push(LogRecord { position, key, payload, headers });
                 *cursor += 1;
             }
         }

@@ -8,8 +8,9 @@ use anyhow::Context;
 use clap::Parser;
 use vidimus::adapters::Adapters;
 use vidimus::cli::{Cli, Command};
-use vidimus::config::Config;
+use vidimus::config::{Config, IndexPlace};
 use vidimus::serve::serve;
+use vidimus_ports::FaceIndex;
 use vidimus_runtime::telemetry;
 use vidimus_testkit::snapshots::{SNAPSHOT, Snapshots};
 use vidimus_testkit::strike;
@@ -23,18 +24,21 @@ fn main() -> anyhow::Result<()> {
     config.check()?;
     telemetry::begin(&config.logs.filter, config.logs.format)?;
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
-    let index = config.places()?.index;
+    let index = match config.index_place()? {
+        IndexPlace::Edge(folder) => Some(folder),
+        IndexPlace::Qdrant(_) => None,
+    };
     runtime.block_on(serve(config, arguments.ready_file, |adapters| wrap(adapters, index)))
 }
 
-fn wrap(adapters: Adapters, index_directory: PathBuf) -> anyhow::Result<Adapters> {
+fn wrap(adapters: Adapters, index_directory: Option<PathBuf>) -> anyhow::Result<Adapters> {
     let variable = |name: &str| env::var(name).ok();
-    let adapters = match variable(SNAPSHOT) {
-        Some(copy) => {
-            let index = Snapshots::new(Arc::clone(&adapters.index), index_directory, PathBuf::from(copy));
-            Adapters { index: Arc::new(index), ..adapters }
+    let index = match (variable(SNAPSHOT), index_directory, adapters.index) {
+        (Some(copy), Some(directory), Some(index)) => {
+            Some(Arc::new(Snapshots::new(index, directory, PathBuf::from(copy))) as Arc<dyn FaceIndex>)
         }
-        None => adapters,
+        (_, _, index) => index,
     };
+    let adapters = Adapters { index, ..adapters };
     strike::wrap(adapters, variable)
 }

@@ -1,17 +1,17 @@
 //! The service's methods. Each is its operation.
 
 use async_trait::async_trait;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use vidimus_proto::api;
 use vidimus_proto::api::faces_server::Faces;
 
-use super::Call;
 use super::streams::{self, Stream};
+use super::{Call, bulk};
 use crate::error::ApiError;
 use crate::operation::{self, Operation, check_message};
 
 /// The names of all methods.
-pub(super) const METHODS: [&str; 26] = [
+pub(super) const METHODS: [&str; 27] = [
     "CreateCollection",
     "DescribeCollection",
     "ListCollections",
@@ -38,6 +38,7 @@ pub(super) const METHODS: [&str; 26] = [
     "StreamFaces",
     "StreamUsers",
     "GetPhoto",
+    bulk::METHOD,
 ];
 
 /// The service; what it works with comes with each call.
@@ -59,6 +60,7 @@ pub(super) async fn answer<O: Operation>(call: &Call, input: O::Input) -> Result
 
 #[async_trait]
 impl Faces for Door {
+    type BulkIndexStream = Stream<api::BulkIndexResponse>;
     type StreamFacesStream = Stream<api::Face>;
     type StreamUsersStream = Stream<api::User>;
     type GetPhotoStream = Stream<api::PhotoPiece>;
@@ -222,6 +224,13 @@ impl Faces for Door {
         request: Request<api::SetRetentionRequest>,
     ) -> Result<Response<api::SetRetentionResponse>, Status> {
         run::<operation::SetRetention>(request).await
+    }
+
+    async fn bulk_index(
+        &self,
+        request: Request<Streaming<api::BulkIndexRequest>>,
+    ) -> Result<Response<Self::BulkIndexStream>, Status> {
+        bulk::index(request).await
     }
 
     async fn stream_faces(

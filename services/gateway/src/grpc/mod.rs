@@ -2,6 +2,7 @@
 //! reflection, which show nothing of any tenant and ask for no key.
 
 mod access;
+mod bulk;
 mod deadline;
 mod faces;
 mod status;
@@ -108,9 +109,14 @@ async fn process(
     note.tenant = Some(Arc::clone(&access));
     let admission = inner.admission.tenant(access.tenant.id);
     let permit = admission.request()?;
-    let held = body::read(body, &admission, timeout).await?;
-    note.body_bytes = held.bytes.len();
-    inner.metrics.body_read(held.bytes.len());
+    let (body, room) = if note.operation == bulk::METHOD {
+        (body, admission.bytes(bulk::ROOM_BYTES)?)
+    } else {
+        let held = body::read(body, &admission, timeout).await?;
+        note.body_bytes = held.bytes.len();
+        inner.metrics.body_read(held.bytes.len());
+        (Body::from(held.bytes), held.room)
+    };
     let context = Context {
         request_id: note.request_id.clone(),
         access,
@@ -123,12 +129,13 @@ async fn process(
         inner: Arc::clone(inner),
         context: Arc::new(context),
         refused: Arc::default(),
-        _room: Arc::new((permit, held.room)),
+        _room: Arc::new((permit, room)),
     };
     let refused = Arc::clone(&call.refused);
     let patience = deadline(&head.headers)?
         .map_or(inner.config.call_timeout, |deadline| deadline.min(inner.config.call_timeout));
-    let answering = serve(head, Body::from(held.bytes), call);
+    let answering = serve(head, body, call);
+    let answering = vidimus_runtime::deadline::within(patience, answering);
     let response = tokio::time::timeout(patience, answering).await.map_err(|_| deadline::exceeded())?;
     Ok((response, refused.get().copied()))
 }

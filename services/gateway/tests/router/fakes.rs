@@ -49,6 +49,9 @@ impl<Q, A: Clone> Call<Q, A> {
 pub struct Roles {
     pub index: Call<v1::IndexFacesRequest, v1::IndexFacesResponse>,
     pub delete: Call<v1::DeleteFacesRequest, v1::DeleteFacesResponse>,
+    pub accept_photo: Call<v1::AcceptPhotoRequest, v1::BulkState>,
+    pub bulk_states: Call<v1::BulkStatesRequest, v1::BulkStatesResponse>,
+    pub import_templates: Call<v1::ImportTemplatesRequest, v1::BulkState>,
     pub search: Call<v1::SearchFacesRequest, v1::SearchResponse>,
     pub search_by_image: Call<v1::SearchFacesByImageRequest, v1::SearchResponse>,
     pub list: Call<v1::ListFacesRequest, v1::ListFacesResponse>,
@@ -104,6 +107,27 @@ impl Ingestion for Roles {
         request: Request<v1::DeleteFacesRequest>,
     ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
         self.call(&self.delete, request).await
+    }
+
+    async fn accept_photo(
+        &self,
+        request: Request<v1::AcceptPhotoRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        self.call(&self.accept_photo, request).await
+    }
+
+    async fn bulk_states(
+        &self,
+        request: Request<v1::BulkStatesRequest>,
+    ) -> Result<Response<v1::BulkStatesResponse>, Status> {
+        self.call(&self.bulk_states, request).await
+    }
+
+    async fn import_templates(
+        &self,
+        request: Request<v1::ImportTemplatesRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        self.call(&self.import_templates, request).await
     }
 
     async fn create_user(

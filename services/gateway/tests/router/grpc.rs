@@ -20,8 +20,8 @@ use vidimus_proto::internal::v1;
 
 use crate::house::{Client, House};
 
-type Service = MapRequest<Router, fn(Request<tonic::body::Body>) -> Request<Body>>;
-type Faces = FacesClient<InterceptedService<Service, Bearer>>;
+pub type Service = MapRequest<Router, fn(Request<tonic::body::Body>) -> Request<Body>>;
+pub type Faces = FacesClient<InterceptedService<Service, Bearer>>;
 
 const LOOPBACK: Peer = Peer {
     address: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5),
@@ -29,7 +29,7 @@ const LOOPBACK: Peer = Peer {
 };
 
 #[derive(Clone)]
-struct Bearer {
+pub struct Bearer {
     authorization: Option<String>,
     extra: Vec<(&'static str, &'static str)>,
 }
@@ -67,7 +67,7 @@ fn faces_of(house: &House, bearer: Bearer, map: fn(Request<tonic::body::Body>) -
     FacesClient::with_interceptor(MapRequest::new(house.gateway.router(), map), bearer)
 }
 
-fn as_alice(house: &House) -> Faces {
+pub fn as_alice(house: &House) -> Faces {
     faces_of(house, Bearer { authorization: Some(bearer(&house.alice)), extra: Vec::new() }, from_loopback)
 }
 

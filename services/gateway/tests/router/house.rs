@@ -93,6 +93,7 @@ impl House {
         let face_models = FaceModels {
             placement: "sface-2021dec".parse().unwrap(),
             face_model_version: "1.0".to_owned(),
+            dimension: 128,
             calibration,
         };
         let photos = Arc::new(MemoryPhotoSource::default());

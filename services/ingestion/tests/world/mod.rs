@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use tonic::{Request, Response, Status};
-use vidimus_domain::blob_key::BlobPrefix;
+use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::{Audit, AuditedAction, Change};
-use vidimus_domain::record::Record;
+use vidimus_domain::record::{PhotoKey, Record};
 use vidimus_domain::score::Calibration;
 use vidimus_domain::{ErrorCode, FaceId, Failure, UnixMillis};
 use vidimus_ingestion::{Ingestion, IngestionConfig, IngestionDeps};
@@ -100,12 +100,18 @@ fn face_models() -> FaceModels {
     FaceModels {
         placement: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
+        dimension: 2,
         calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
     }
 }
 
 impl World {
     pub async fn new() -> Self {
+        Self::with_backlog_photos_max(IngestionConfig::default().backlog_photos_max).await
+    }
+
+    /// One in which only so many photos may wait to be embedded.
+    pub async fn with_backlog_photos_max(backlog_photos_max: u64) -> Self {
         let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
         let blobs = Arc::new(MemoryBlobStore::new(clock.clone()));
         let random = Arc::new(SeededRandom::new(7));
@@ -136,6 +142,7 @@ impl World {
         let config = IngestionConfig {
             searchable_wait: Duration::from_millis(20),
             deletion_wait: Duration::from_millis(20),
+            backlog_photos_max,
             ..IngestionConfig::default()
         };
         let ingestion = Arc::new(Ingestion::new(config, deps, &mut Registry::default()));
@@ -187,6 +194,13 @@ impl World {
             records.push(Record::decode(&blob.bytes).unwrap());
         }
         records
+    }
+
+    /// Whether the photo is stored that the only record names so.
+    pub async fn has_photo(&self, photo: &PhotoKey) -> bool {
+        let image = self.records().await[0].origin.image;
+        let key = BlobKey::photo(&self.collection.part(), image, photo);
+        self.blobs.get(&key).await.unwrap().is_some()
     }
 
     /// How many photos are stored.

@@ -111,6 +111,7 @@ impl Reconciler {
             found.removed_husks += 1;
             return Ok(());
         }
+        self.say_waiting(scope, record, found).await?;
         if differs(record, &side.points, scope) && self.still_differs(scope, side).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
             self.say(scope, (side.image, seen), found).await?;

@@ -1,11 +1,12 @@
 //! Reconciling compares records with points. It never writes points itself: it reads each difference once more and says a
-//! change on the log, which indexing projects. It also removes what has no use any more: husks, photos that no record
+//! change on the log, which indexing projects. It says photos again that have waited for long. It also removes what has no use any more: husks, photos that no record
 //! names, and what lies under dead collections.
 
 mod dead;
 mod differences;
 mod photos;
 mod tokens;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::{Failure, Part, UnixMillis};
 use vidimus_ports::{BlobEntry, PortResult};
+use vidimus_runtime::accepted_photos::AcceptedPhotos;
 use vidimus_runtime::changes::Changes;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::Records;
@@ -46,6 +48,8 @@ pub struct Reconciled {
     pub compared_records: u64,
     /// Differences that were said on the log.
     pub differences: u64,
+    /// Photos that were accepted long ago and were said on the log again.
+    pub waiting_photos: u64,
     /// Records of which something was erased because its time had come.
     pub expired_records: u64,
     /// Husks that were removed.
@@ -61,6 +65,7 @@ pub(crate) struct Reconciler {
     deps: LedgerDeps,
     records: Records,
     changes: Changes,
+    accepted_photos: AcceptedPhotos,
     expirer: Arc<Expirer>,
     metrics: Arc<Metrics>,
     /// When the last complete walk began; none before the first, which looks at everything.
@@ -75,6 +80,8 @@ struct Scope<'a> {
     /// Records and photos that were put before this are taken as compared already; none: everything is looked at.
     since: Option<UnixMillis>,
     now: UnixMillis,
+    /// How long an accepted photo may wait before it is said again.
+    patience: Duration,
 }
 
 impl Scope<'_> {
@@ -88,6 +95,7 @@ impl Reconciler {
         Self {
             records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             changes: Changes::new(Arc::clone(&deps.log)),
+            accepted_photos: AcceptedPhotos::new(Arc::clone(&deps.log)),
             deps,
             expirer,
             metrics,
@@ -102,11 +110,12 @@ impl Reconciler {
             Walk::Changed => self.walked_at.map(|at| at.minus(OVERLAP)),
             Walk::Full => None,
         };
+        let patience = self.patience().await.map_err(failure_from_port)?;
         let mut found = Reconciled::default();
         let mut failed = None;
         for tenant in self.deps.catalog.tenants().await? {
             for collection in self.deps.catalog.all_collections(tenant.id).await? {
-                let scope = Scope { collection: &collection, since, now };
+                let scope = Scope { collection: &collection, since, now, patience };
                 failed = self.walk(&scope, &mut found).await.err().or(failed);
             }
             failed = self.clear_dead(&tenant, &mut found).await.err().or(failed);

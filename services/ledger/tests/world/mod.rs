@@ -9,12 +9,13 @@ use prost::Message;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::codec::Stored;
-use vidimus_domain::event::{Audit, AuditedAction, Change};
+use vidimus_domain::event::{AcceptedPhoto, Audit, AuditedAction, Change};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::point::Gallery;
 use vidimus_domain::record::{
-    Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol, erase, projection,
+    Acceptance, BulkPhoto, Enrolled, Enrolment, Origin, PhotoKey, Record, Write, accept, enrol, erase,
+    projection,
 };
 use vidimus_domain::retention::{Cutoffs, RetentionRule};
 use vidimus_domain::{FaceNumber, ImageId, Nonce, Part, Template, UnixMillis};
@@ -22,7 +23,7 @@ use vidimus_ledger::{Ledger, LedgerConfig, LedgerDeps};
 use vidimus_ports::clock::ManualClock;
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
-use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
+use vidimus_ports::{Append, BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::records::{Records, Written};
@@ -167,6 +168,31 @@ impl World {
         *record
     }
 
+    /// Accepts a photo of a bulk job, without a word on the log.
+    pub async fn accept(&self, image: u8) -> Record {
+        let origin = Origin {
+            part: self.part(),
+            image: ImageId::from_random([image; 16]),
+            placement: self.collection.placement.clone(),
+            external_image_id: None,
+        };
+        let write = self.write();
+        let photo = PhotoKey::new(write.now, self.random.nonce());
+        let key = BlobKey::photo(&origin.part, origin.image, &photo);
+        self.blobs.put(&key, "photo".into(), PutCondition::IfAbsent).await.unwrap();
+        let bulk = BulkPhoto { request: "bulk-job".parse().unwrap(), photo, photos_removed: Vec::new() };
+        let Ok(Acceptance::Changed(record)) = accept(&origin, None, bulk, write) else { panic!("it is new") };
+        self.store(&record).await;
+        *record
+    }
+
+    /// Photos that the ledger has said on the log again, from the first on.
+    pub async fn said_photos(&self) -> Vec<ImageId> {
+        let mut reader = self.log.subscribe(Topic::Photos, "test").await.unwrap();
+        let records = reader.next(1000, Duration::ZERO).await.unwrap();
+        records.iter().map(|record| AcceptedPhoto::decode(&record.payload).unwrap().image).collect()
+    }
+
     pub async fn erase(&self, record: &Record) -> Record {
         let erased = *erase(record, &[FaceNumber::FIRST], self.write()).record.unwrap();
         self.store(&erased).await;
@@ -226,9 +252,9 @@ impl World {
     }
 
     pub async fn append_audit(&self, request: u64) {
-        let payload = self.audit(request).encode().into();
+        let record = Append::new(b"one", self.audit(request).encode());
         // One key: one partition, so that offsets are known.
-        self.log.append(Topic::Audit, b"one", payload).await.unwrap();
+        self.log.append(Topic::Audit, record).await.unwrap();
     }
 
     /// Puts the batch of the first to the last offset, as a ledger that died right after it.

@@ -83,6 +83,7 @@ fn face_models() -> FaceModels {
     FaceModels {
         placement: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
+        dimension: 2,
         calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
     }
 }

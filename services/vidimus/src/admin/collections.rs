@@ -18,7 +18,7 @@ use vidimus_runtime::requests::no_such_collection;
 use super::service::AdminCommand;
 
 /// Who the audit log says it was.
-const PRINCIPAL: &str = "administrator";
+pub(super) const PRINCIPAL: &str = "administrator";
 /// What lifts a rule.
 const NONE: &str = "none";
 

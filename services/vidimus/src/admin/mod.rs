@@ -1,8 +1,10 @@
 //! `vidimus admin`: tenants, keys, collections, reconciling. It asks the running service; where none runs it opens the directory.
 
 mod buckets;
+pub mod bulk_index;
 mod client;
 pub mod collections;
+pub mod dead_letters;
 pub mod service;
 
 use std::process::ExitCode;
@@ -10,18 +12,23 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use vidimus_files::OpenError;
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
 use vidimus_ports::{Clock, Random};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
+use vidimus_runtime::dead_letters::DeadLetters;
 
 use crate::adapters;
 use crate::config::Config;
 use crate::output;
+use crate::roles::Store;
 use buckets::BucketCommand;
+use bulk_index::BulkIndexArguments;
 use collections::{AdminAudit, CollectionCommand};
+use dead_letters::DeadLetterCommand;
 use service::{AdminCommand, AdminService};
 
 /// Flags of `admin`.
@@ -50,6 +57,11 @@ pub enum What {
     /// Collections: what there is, and how long each keeps faces and photos.
     #[command(subcommand)]
     Collection(CollectionCommand),
+    /// Bring many photos, or ready templates, into a collection (the service must run).
+    BulkIndex(BulkIndexArguments),
+    /// Photos of bulk jobs that could not be embedded.
+    #[command(subcommand)]
+    DeadLetters(DeadLetterCommand),
     /// Compare records with the index now, and have mended what differs (the service must run).
     Reconcile {
         /// Look at every record, not only at those that have changed since the last time.
@@ -121,25 +133,32 @@ pub enum KeyCommand {
     },
 }
 
-impl From<What> for AdminCommand {
-    fn from(what: What) -> Self {
-        match what {
-            What::Tenant(TenantCommand::Create { name }) => Self::CreateTenant { name },
-            What::Tenant(TenantCommand::List) => Self::ListTenants,
-            What::Tenant(TenantCommand::Disable { name }) => Self::SetTenantDisabled { name, disabled: true },
-            What::Tenant(TenantCommand::Enable { name }) => Self::SetTenantDisabled { name, disabled: false },
-            What::Tenant(TenantCommand::Delete { name }) => Self::DeleteTenant { name },
-            What::Key(KeyCommand::Create { tenant, label, may_get_photos }) => {
-                Self::CreateKey { tenant, label, may_get_photos }
+impl What {
+    /// The command that the service carries out; the arguments of a job, which takes more than one.
+    fn command(self) -> Result<AdminCommand, BulkIndexArguments> {
+        Ok(match self {
+            Self::BulkIndex(arguments) => return Err(arguments),
+            Self::Tenant(TenantCommand::Create { name }) => AdminCommand::CreateTenant { name },
+            Self::Tenant(TenantCommand::List) => AdminCommand::ListTenants,
+            Self::Tenant(TenantCommand::Disable { name }) => {
+                AdminCommand::SetTenantDisabled { name, disabled: true }
             }
-            What::Key(KeyCommand::List { tenant }) => Self::ListKeys { tenant },
-            What::Key(KeyCommand::Disable { id }) => Self::SetKeyDisabled { id, disabled: true },
-            What::Key(KeyCommand::Enable { id }) => Self::SetKeyDisabled { id, disabled: false },
-            What::Key(KeyCommand::Delete { id }) => Self::DeleteKey { id },
-            What::Bucket(command) => Self::Bucket(command),
-            What::Collection(command) => command.into(),
-            What::Reconcile { full } => Self::Reconcile { full },
-        }
+            Self::Tenant(TenantCommand::Enable { name }) => {
+                AdminCommand::SetTenantDisabled { name, disabled: false }
+            }
+            Self::Tenant(TenantCommand::Delete { name }) => AdminCommand::DeleteTenant { name },
+            Self::Key(KeyCommand::Create { tenant, label, may_get_photos }) => {
+                AdminCommand::CreateKey { tenant, label, may_get_photos }
+            }
+            Self::Key(KeyCommand::List { tenant }) => AdminCommand::ListKeys { tenant },
+            Self::Key(KeyCommand::Disable { id }) => AdminCommand::SetKeyDisabled { id, disabled: true },
+            Self::Key(KeyCommand::Enable { id }) => AdminCommand::SetKeyDisabled { id, disabled: false },
+            Self::Key(KeyCommand::Delete { id }) => AdminCommand::DeleteKey { id },
+            Self::Bucket(command) => AdminCommand::Bucket(command),
+            Self::Collection(command) => command.into(),
+            Self::DeadLetters(command) => AdminCommand::DeadLetters(command),
+            Self::Reconcile { full } => AdminCommand::Reconcile { full },
+        })
     }
 }
 
@@ -148,7 +167,11 @@ impl From<What> for AdminCommand {
 /// # Errors
 /// Where the command is refused, or neither the service nor the directory can be reached.
 pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<ExitCode> {
-    let answer = execute(config, arguments.what.into()).await?;
+    let command = match arguments.what.command() {
+        Ok(command) => command,
+        Err(bulk) => return bulk_index::run(config, bulk, arguments.json).await,
+    };
+    let answer = execute(config, command).await?;
     if arguments.json {
         output::line(&serde_json::to_string(&answer)?);
     } else {
@@ -158,10 +181,17 @@ pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<E
 }
 
 async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value> {
-    config.data()?;
+    if !config.admin.addresses.is_empty() {
+        return client::execute(config, &command).await;
+    }
+    if !config.is_embedded(Store::Blobs)? {
+        bail!(
+            "set admin.addresses to the operators' addresses of the service's processes, and admin.token_file"
+        );
+    }
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let blobs = match adapters::open_blobs(config, Arc::clone(&random)) {
+    let blobs = match adapters::open_blobs(config, Arc::clone(&random)).await {
         Ok(blobs) => blobs,
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::InUse { .. })) => {
             return client::execute(config, &command).await;
@@ -169,17 +199,24 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
         Err(error) => return Err(error),
     };
     if matches!(command, AdminCommand::Reconcile { .. }) {
-        bail!("no service runs on {}: start it, it reconciles by itself", config.data()?.display());
+        bail!("no service runs on this directory: start it, it reconciles by itself");
     }
-    let audit = match command {
-        AdminCommand::SetRetention(_) => {
-            let log = adapters::open_log(config, &*random)?;
-            Some(AdminAudit { log, clock: Arc::clone(&clock), random: Arc::clone(&random) })
+    let log = match command {
+        AdminCommand::SetRetention(_) | AdminCommand::DeadLetters(_) => {
+            Some(adapters::open_log(config, Arc::clone(&random), &mut Registry::default()).await?)
         }
         _ => None,
     };
+    let audit = log.clone().map(|log| AdminAudit { log, clock: clock.clone(), random: random.clone() });
+    let dead_letters = log.map(|log| DeadLetters {
+        log,
+        blobs: blobs.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+    });
     let deps = CatalogDeps { blobs, clock, random };
-    let service = AdminService { catalog: Arc::new(Catalog::new(deps, None)), ledger: None, audit };
+    let catalog = Arc::new(Catalog::new(deps, None));
+    let service = AdminService { catalog, ledger: None, dead_letters, audit };
     Ok(service.execute(command).await?)
 }
 

@@ -8,9 +8,11 @@ use vidimus_domain::catalog::{AccessKey, Tenant};
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ledger::{Ledger, Walk};
 use vidimus_runtime::catalog::Catalog;
+use vidimus_runtime::dead_letters::DeadLetters;
 
 use super::buckets::{self, BucketCommand};
 use super::collections::{self, AdminAudit, SetRetention};
+use super::dead_letters::{self, DeadLetterCommand};
 
 /// One administrative command, as it is sent to the running service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub enum AdminCommand {
     },
     /// Set how long a collection keeps faces and photos.
     SetRetention(SetRetention),
+    /// Photos that could not be embedded.
+    DeadLetters(DeadLetterCommand),
     /// Compare records with points.
     Reconcile {
         /// All of them.
@@ -92,6 +96,8 @@ pub struct AdminService {
     pub catalog: Arc<Catalog>,
     /// Reconciles; none where the service does not run.
     pub ledger: Option<Arc<Ledger>>,
+    /// Photos that could not be embedded; none where the command does not need them.
+    pub dead_letters: Option<DeadLetters>,
     /// Takes what is to be audited; none where the command needs no audit.
     pub audit: Option<AdminAudit>,
 }
@@ -141,8 +147,17 @@ impl AdminService {
             AdminCommand::SetRetention(set) => {
                 collections::set_retention(catalog, self.audit.as_ref(), set).await
             }
+            AdminCommand::DeadLetters(command) => {
+                dead_letters::execute(self.dead_letters.as_ref(), command).await
+            }
             AdminCommand::Reconcile { full } => self.reconcile(full).await,
         }
+    }
+
+    /// Whether the command needs a role that this process does not have.
+    #[must_use]
+    pub const fn lacks(&self, command: &AdminCommand) -> bool {
+        matches!(command, AdminCommand::Reconcile { .. }) && self.ledger.is_none()
     }
 
     async fn reconcile(&self, full: bool) -> Result<Value, Failure> {

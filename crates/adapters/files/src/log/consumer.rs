@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use vidimus_ports::{Committed, LogRecord, PortResult, Position, Subscription};
+use vidimus_ports::{Append, Committed, LogRecord, PortResult, Position, Subscription};
 
 use super::partition::Cursor;
 use super::topic::{TopicLog, blocking};
@@ -94,8 +94,9 @@ fn read_all(
             if read.is_empty() {
                 break;
             }
-            for (offset, payload) in read {
-                records.push(LogRecord { position: Position { partition: *partition, offset }, payload });
+            for (offset, Append { key, payload, headers }) in read {
+                let position = Position { partition: *partition, offset };
+                records.push(LogRecord { position, key, payload, headers });
             }
         }
     }

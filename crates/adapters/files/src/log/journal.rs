@@ -13,7 +13,7 @@ use bytes::Bytes;
 use vidimus_ports::PortResult;
 
 use super::file::LogFile;
-use super::segment::read_record;
+use super::segment::{Salt, read_record};
 use crate::disk::Disk;
 use crate::error::{OpenError, port_error};
 
@@ -30,6 +30,7 @@ pub(crate) type Offsets = BTreeMap<(Of, u32), u64>;
 pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    salt: Salt,
     writing: Mutex<Writing>,
     /// What is on record. Never held while anything is written.
     offsets: Mutex<Offsets>,
@@ -42,19 +43,22 @@ struct Writing {
 
 impl Journal {
     /// Opens the journal in a topic's folder, or makes one.
-    pub(crate) fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, folder: &Path, salt: Salt) -> Result<Self, OpenError> {
         let path = folder.join("journal");
         let present = match disk.stat(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            _ => Some(LogFile::open(&disk, &path, 0)?),
+            _ => Some(LogFile::open(&disk, &path, salt, 0)?),
         };
         let (file, content) = match present {
             Some(present) => present,
-            None => (LogFile::create(&*disk, &path, 0).map_err(OpenError::io("create", &path))?, Vec::new()),
+            None => {
+                let file = LogFile::create(&*disk, &path, salt, 0).map_err(OpenError::io("create", &path))?;
+                (file, Vec::new())
+            }
         };
-        let offsets = Mutex::new(read_offsets(&path, &content)?);
+        let offsets = Mutex::new(read_offsets(&path, salt, &content)?);
         let writing = Mutex::new(Writing { file, replaced_past_bytes: REPLACED_BYTES });
-        Ok(Self { disk, path, writing, offsets })
+        Ok(Self { disk, path, salt, writing, offsets })
     }
 
     fn offsets(&self) -> MutexGuard<'_, Offsets> {
@@ -117,7 +121,7 @@ impl Journal {
         let entries: Vec<Bytes> = self.offsets().iter().map(|(key, offset)| entry(key, *offset)).collect();
         let beside = self.path.with_extension("new");
         let _ = self.disk.remove_file(&beside);
-        let mut fresh = LogFile::create(&*self.disk, &beside, 0).map_err(&failed)?;
+        let mut fresh = LogFile::create(&*self.disk, &beside, self.salt, 0).map_err(&failed)?;
         fresh.append(&entries)?;
         self.disk.rename(&beside, &self.path).map_err(&failed)?;
         writing.file = fresh;
@@ -136,8 +140,8 @@ fn entry((of, partition): &(Of, u32), offset: u64) -> Bytes {
     entry.into()
 }
 
-fn read_entry(payload: &[u8]) -> Option<((Of, u32), u64)> {
-    let (kind, rest) = payload.split_first()?;
+fn read_entry(content: &[u8]) -> Option<((Of, u32), u64)> {
+    let (kind, rest) = content.split_first()?;
     let (partition, rest) = rest.split_first_chunk()?;
     let (offset, group) = rest.split_first_chunk()?;
     let of = match kind {
@@ -148,11 +152,11 @@ fn read_entry(payload: &[u8]) -> Option<((Of, u32), u64)> {
     Some(((of, u32::from_le_bytes(*partition)), u64::from_le_bytes(*offset)))
 }
 
-pub(crate) fn read_offsets(path: &Path, content: &[u8]) -> Result<Offsets, OpenError> {
+pub(crate) fn read_offsets(path: &Path, salt: Salt, content: &[u8]) -> Result<Offsets, OpenError> {
     let mut offsets = Offsets::new();
     let mut position = 0;
-    while let Some(record) = read_record(&content[position..]) {
-        let Some((key, offset)) = read_entry(record.payload) else {
+    while let Some(record) = read_record(salt, &content[position..]) {
+        let Some((key, offset)) = read_entry(record.content) else {
             let reason = "a record is no entry of a journal";
             return Err(OpenError::Damaged { path: path.to_owned(), position: position as u64, reason });
         };
@@ -173,7 +177,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new(1));
         let folder = Path::new("/topic");
         disk.create_folder(folder).unwrap();
-        let journal = Journal::open(disk.clone(), folder).unwrap();
+        let journal = Journal::open(disk.clone(), folder, Salt(1)).unwrap();
         journal.writing().replaced_past_bytes = 2000;
         for offset in 1..=500 {
             journal.commit("one", 3, offset).unwrap();
@@ -184,7 +188,7 @@ mod tests {
         let entries_bytes = 1000 * 40;
         assert!(disk.stat(&folder.join("journal")).unwrap().size < entries_bytes - 1900);
         drop(journal);
-        let journal = Journal::open(disk, folder).unwrap();
+        let journal = Journal::open(disk, folder, Salt(1)).unwrap();
         assert_eq!(journal.committed("one"), [(3, 500)]);
         assert_eq!(journal.committed("two"), [(1, 9)]);
         assert_eq!(journal.committed("tw"), []);

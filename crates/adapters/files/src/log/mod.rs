@@ -1,9 +1,11 @@
 //! A log of segment files.
 //!
-//! Layout: `meta` (incarnation and number of partitions), and for each topic `topics/NAME/journal` and
-//! `topics/NAME/PARTITION/FIRST_OFFSET.log`. See [`segment`] for the bytes.
+//! Layout: `meta` (incarnation, number of partitions, and salt), and for each topic `topics/NAME/journal` and
+//! `topics/NAME/PARTITION/FIRST_OFFSET.log`. See [`segment`] and
+//! [`content`] for the bytes.
 
 mod consumer;
+pub(crate) mod content;
 mod file;
 pub(crate) mod journal;
 mod partition;
@@ -15,10 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use vidimus_domain::Nonce;
 use vidimus_ports::{
-    Committed, EventLog, PortError, PortErrorKind, PortResult, Position, Random, Subscription, Topic,
+    Append, Committed, EventLog, PortError, PortErrorKind, PortResult, Position, Random, Subscription, Topic,
     TopicState,
 };
 
@@ -26,7 +27,8 @@ use crate::directory::Directory;
 use crate::error::OpenError;
 use crate::space::Space;
 use consumer::Consumer;
-use topic::{TopicLog, blocking};
+use segment::Salt;
+use topic::{TopicLog, TopicParams, blocking};
 
 /// What a log is made with.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +79,8 @@ impl FileEventLog {
             // What may be refused on a full disk: nothing of it is needed to delete.
             let may_be_refused = matches!(topic, Topic::Photos | Topic::PhotosDead);
             let space = may_be_refused.then(|| space.clone());
-            logs.insert(topic, Arc::new(TopicLog::open(directory.clone(), folder, options, space)?));
+            let params = TopicParams { folder, options, salt: meta.salt, space };
+            logs.insert(topic, Arc::new(TopicLog::open(directory.clone(), params)?));
         }
         Ok(Self { incarnation: meta.incarnation, topics: logs })
     }
@@ -89,8 +92,8 @@ impl FileEventLog {
 
 #[async_trait]
 impl EventLog for FileEventLog {
-    async fn append(&self, topic: Topic, key: &[u8], payload: Bytes) -> PortResult<Position> {
-        self.topic(topic)?.append(key, payload).await
+    async fn append(&self, topic: Topic, record: Append) -> PortResult<Position> {
+        self.topic(topic)?.append(&record).await
     }
 
     async fn subscribe(&self, topic: Topic, group: &str) -> PortResult<Box<dyn Subscription>> {
@@ -120,6 +123,7 @@ impl EventLog for FileEventLog {
 struct Meta {
     incarnation: Nonce,
     partitions: u32,
+    salt: Salt,
 }
 
 impl Meta {
@@ -127,14 +131,20 @@ impl Meta {
         let path = directory.root().join("meta");
         let damaged = |reason| OpenError::Damaged { path: path.clone(), position: 0, reason };
         if let Some(text) = directory.read_small(&path)? {
-            return Self::parse(&text).ok_or(damaged("it does not name incarnation and partitions"));
+            return Self::parse(&text).ok_or(damaged("it does not name incarnation, partitions and salt"));
         }
         let topics = directory.root().join("topics");
         if directory.disk().stat(&topics).is_ok() {
             return Err(damaged("it is missing, though there are topics"));
         }
-        let meta = Self { incarnation: random.nonce(), partitions: partitions.clamp(1, 1024) };
-        let text = format!("incarnation {}\npartitions {}\n", meta.incarnation, meta.partitions);
+        let mut salt = [0; 4];
+        random.fill(&mut salt);
+        let salt = Salt(u32::from_le_bytes(salt));
+        let meta = Self { incarnation: random.nonce(), partitions: partitions.clamp(1, 1024), salt };
+        let text = format!(
+            "incarnation {}\npartitions {}\nsalt {:08x}\n",
+            meta.incarnation, meta.partitions, meta.salt.0
+        );
         directory.write_whole(&path, text.as_bytes())?;
         Ok(meta)
     }
@@ -142,10 +152,10 @@ impl Meta {
     fn parse(text: &str) -> Option<Self> {
         let (incarnation, partitions) = text.strip_prefix("incarnation ")?.split_once("\npartitions ")?;
         let incarnation = u128::from_str_radix(incarnation, 16).ok()?.to_be_bytes();
-        let partitions = partitions.trim_end().parse().ok()?;
-        (1..=1024)
-            .contains(&partitions)
-            .then_some(Self { incarnation: Nonce::from_random(incarnation), partitions })
+        let (partitions, salt) = partitions.split_once("\nsalt ")?;
+        let partitions = partitions.parse().ok().filter(|partitions| (1..=1024).contains(partitions))?;
+        let salt = Salt(u32::from_str_radix(salt.trim_end(), 16).ok()?);
+        Some(Self { incarnation: Nonce::from_random(incarnation), partitions, salt })
     }
 }
 

@@ -7,13 +7,14 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use vidimus_ports::{PortError, PortErrorKind, PortResult};
+use vidimus_ports::{Append, PortError, PortErrorKind, PortResult};
 
+use super::content::{read_content, write_content};
 use super::file::LogFile;
-use super::writer::{Append, Writer};
+use super::writer::{Waiting, Writer};
 use crate::disk::Disk;
 use crate::error::{OpenError, port_error};
-use crate::log::segment::{self, read_record};
+use crate::log::segment::{self, Salt, read_record};
 
 /// Appends that wait for the writer; more are refused.
 const QUEUE_MAX: usize = 4096;
@@ -40,6 +41,7 @@ struct Bounds {
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     folder: PathBuf,
+    salt: Salt,
     bounds: Mutex<Bounds>,
 }
 
@@ -62,7 +64,7 @@ impl Cursor {
 /// One partition of a topic.
 pub(crate) struct Partition {
     shared: Arc<Shared>,
-    appends: Option<mpsc::Sender<Append>>,
+    appends: Option<mpsc::Sender<Waiting>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,17 +101,17 @@ impl Shared {
     }
 
     /// Up to `limit` records from the cursor on, out of one segment; moves the cursor behind them.
-    fn read(&self, cursor: &mut Cursor, limit: usize) -> PortResult<Vec<(u64, Bytes)>> {
+    fn read(&self, cursor: &mut Cursor, limit: usize) -> PortResult<Vec<(u64, Append)>> {
         cursor.offset = cursor.offset.max(self.bounds().first_offset);
         let Some((segment, after)) = self.segment_of(cursor.offset) else { return Ok(Vec::new()) };
         if cursor.segment != segment.first_offset {
             *cursor = Cursor { segment: segment.first_offset, byte: 0, ..*cursor };
         }
         let path = self.segment_path(segment.first_offset);
-        let mut records = Vec::new();
-        while records.is_empty() && cursor.byte < segment.bytes {
+        let mut contents = Vec::new();
+        while contents.is_empty() && cursor.byte < segment.bytes {
             let chunk = self.read_chunk(&path, cursor.byte, segment.bytes)?;
-            let taken = take_records(&chunk, cursor, limit, &mut records);
+            let taken = self.take_contents(&chunk, cursor, limit, &mut contents);
             if taken == 0 {
                 let reason = format!("{}: no sound record at byte {}", path.display(), cursor.byte);
                 return Err(PortError::new(PortErrorKind::Corrupt, "read log").because(reason));
@@ -117,12 +119,34 @@ impl Shared {
             cursor.byte += taken as u64;
         }
         match after {
-            Some(after) if records.is_empty() && cursor.offset < after => {
+            Some(after) if contents.is_empty() && cursor.offset < after => {
                 let reason = format!("{}: it ends before offset {after}", path.display());
                 Err(PortError::new(PortErrorKind::Corrupt, "read log").because(reason))
             }
-            _ => Ok(records),
+            _ => contents.into_iter().map(|(offset, content)| Ok((offset, record(&content)?))).collect(),
         }
+    }
+
+    /// Takes the contents of up to `limit` records from the cursor's offset on out of `chunk` and returns how many bytes
+    /// they, and those before the cursor's offset, are.
+    fn take_contents(
+        &self,
+        chunk: &[u8],
+        cursor: &mut Cursor,
+        limit: usize,
+        contents: &mut Vec<(u64, Bytes)>,
+    ) -> usize {
+        let mut taken = 0;
+        while contents.len() < limit {
+            let read = read_record(self.salt, &chunk[taken..]);
+            let Some(record) = read.filter(|record| record.offset <= cursor.offset) else { break };
+            if record.offset == cursor.offset {
+                contents.push((record.offset, Bytes::copy_from_slice(record.content)));
+                cursor.offset += 1;
+            }
+            taken += record.file_bytes();
+        }
+        taken
     }
 
     /// Some bytes that hold at least one record, if it is sound.
@@ -130,29 +154,17 @@ impl Shared {
         let read =
             |limit: u64| self.disk.read(path, start, limit.min(end - start)).map_err(port_error("read log"));
         let chunk = read(READ_BYTES)?;
-        if read_record(&chunk).is_some() {
+        if read_record(self.salt, &chunk).is_some() {
             return Ok(chunk);
         }
-        read((segment::HEADER_BYTES + segment::PAYLOAD_BYTES_MAX) as u64)
+        read((segment::HEADER_BYTES + segment::CONTENT_BYTES_MAX) as u64)
     }
 }
 
-/// Takes up to `limit` records from the cursor's offset on out of `chunk` and returns how many bytes they, and those
-/// before the cursor's offset, are.
-fn take_records(chunk: &[u8], cursor: &mut Cursor, limit: usize, records: &mut Vec<(u64, Bytes)>) -> usize {
-    let mut taken = 0;
-    while records.len() < limit {
-        let Some(record) = read_record(&chunk[taken..]).filter(|record| record.offset <= cursor.offset)
-        else {
-            break;
-        };
-        if record.offset == cursor.offset {
-            records.push((record.offset, Bytes::copy_from_slice(record.payload)));
-            cursor.offset += 1;
-        }
-        taken += record.file_bytes();
-    }
-    taken
+/// What the content of a record says.
+fn record(content: &[u8]) -> PortResult<Append> {
+    let corrupt = || PortError::new(PortErrorKind::Corrupt, "read log");
+    read_content(content).ok_or_else(|| corrupt().because("a record's content is none"))
 }
 
 fn segment_path(folder: &Path, first_offset: u64) -> PathBuf {
@@ -186,12 +198,13 @@ impl Partition {
     /// Opens a partition: cuts the torn tail of its last segment, and removes what had been trimmed.
     pub(crate) fn open(disk: Arc<dyn Disk>, params: PartitionParams) -> Result<Self, OpenError> {
         let PartitionParams { folder, name, trimmed_to, reaches, writer } = params;
+        let salt = writer.salt;
         let first_offsets = list_segments(&*disk, &folder).map_err(OpenError::io("list", &folder))?;
         let file = match first_offsets.last() {
-            Some(last) => LogFile::open(&disk, &segment_path(&folder, *last), *last)?.0,
+            Some(last) => LogFile::open(&disk, &segment_path(&folder, *last), salt, *last)?.0,
             None => {
                 let path = segment_path(&folder, trimmed_to);
-                LogFile::create(&*disk, &path, trimmed_to).map_err(OpenError::io("create", &path))?
+                LogFile::create(&*disk, &path, salt, trimmed_to).map_err(OpenError::io("create", &path))?
             }
         };
         let begins_late = first_offsets.first().is_some_and(|first| *first > trimmed_to);
@@ -201,7 +214,7 @@ impl Partition {
         }
         let segments = segments(&*disk, &folder, &first_offsets, &file)?;
         let bounds = Bounds { first_offset: trimmed_to, next_offset: file.next_offset(), segments };
-        let shared = Arc::new(Shared { disk, folder, bounds: Mutex::new(bounds) });
+        let shared = Arc::new(Shared { disk, folder, salt, bounds: Mutex::new(bounds) });
         shared.remove_trimmed().map_err(OpenError::io("remove", &shared.folder))?;
         let (appends, queue) = mpsc::channel(QUEUE_MAX);
         let thread = std::thread::Builder::new().name(name).stack_size(256 * 1024).spawn({
@@ -213,11 +226,13 @@ impl Partition {
     }
 
     /// Appends a record and returns its offset once it is synced.
-    pub(crate) async fn append(&self, payload: Bytes) -> PortResult<u64> {
+    pub(crate) async fn append(&self, record: &Append) -> PortResult<u64> {
         let gone = || PortError::new(PortErrorKind::Unavailable, "append to log");
         let (reply, answer) = oneshot::channel();
         let appends = self.appends.as_ref().ok_or_else(gone)?;
-        appends.try_send(Append { payload, reply }).map_err(|refused| gone().because(refused.to_string()))?;
+        appends
+            .try_send(Waiting { content: write_content(record), reply })
+            .map_err(|refused| gone().because(refused.to_string()))?;
         answer.await.map_err(|_| gone().because("its writer has stopped"))?
     }
 
@@ -228,7 +243,7 @@ impl Partition {
     }
 
     /// See [`Shared::read`]; goes on at the new beginning where the segment has been trimmed meanwhile.
-    pub(crate) fn read(&self, cursor: &mut Cursor, limit: usize) -> PortResult<Vec<(u64, Bytes)>> {
+    pub(crate) fn read(&self, cursor: &mut Cursor, limit: usize) -> PortResult<Vec<(u64, Append)>> {
         let first_offset = self.bounds().0;
         let read = self.shared.read(cursor, limit);
         if read.is_err() && self.bounds().0 > first_offset {

@@ -1,8 +1,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use vidimus_ports::conformance;
+use vidimus_ports::event_log::PAYLOAD_BYTES_MAX;
 use vidimus_ports::{LogRecord, SeededRandom};
 
 use super::*;
@@ -28,7 +30,7 @@ async fn append(log: &FileEventLog, count: u64) -> Vec<Position> {
     let mut positions = Vec::new();
     for number in 0..count {
         let key = number.to_le_bytes();
-        positions.push(log.append(Topic::Changes, &key, payload(number)).await.unwrap());
+        positions.push(log.append(Topic::Changes, Append::new(&key, payload(number))).await.unwrap());
     }
     positions
 }
@@ -139,7 +141,7 @@ async fn damage_in_the_middle_is_told_with_file_and_place() {
     append(&log, 20).await;
     drop(log);
     let first = Path::new("/topics/vidimus.changes/00000/00000000000000000000.log");
-    disk.tamper(first, |content| content[40] ^= 1);
+    disk.tamper(first, |content| content[60] ^= 1);
     let log = open_simulated(&disk, ONE).unwrap();
     let error = read_all(&log, "group").await.unwrap_err();
     assert_eq!(error.kind(), PortErrorKind::Corrupt);
@@ -157,9 +159,24 @@ async fn damage_in_the_middle_is_told_with_file_and_place() {
     let log = open_simulated(&other, wide).unwrap();
     append(&log, last).await;
     drop(log);
-    other.tamper(first, |content| content[40] ^= 1);
+    other.tamper(first, |content| content[60] ^= 1);
     let error = open_simulated(&other, wide).err().unwrap();
-    assert!(matches!(&error, OpenError::Damaged { path, position: 32, .. } if path == first), "{error}");
+    assert!(matches!(&error, OpenError::Damaged { path, position: 46, .. } if path == first), "{error}");
+}
+
+#[test]
+fn every_log_has_a_salt_of_its_own_and_keeps_it() {
+    let salt = |seed| {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |seed| {
+            let directory = Directory::open(folder.path()).unwrap();
+            Meta::open(&directory, 4, &SeededRandom::new(seed)).unwrap().salt
+        };
+        let made = open(seed);
+        assert_eq!(open(seed + 100), made);
+        made
+    };
+    assert_ne!(salt(1), salt(2));
 }
 
 #[tokio::test]
@@ -184,14 +201,14 @@ async fn a_full_disk_refuses_photos_and_lets_changes_go_on() {
     let disk = SimulatedDisk::new(1);
     let log = open_simulated(&disk, LogOptions { reserve_bytes: 1000, ..ONE }).unwrap();
     disk.set_free_bytes(900);
-    let refused = log.append(Topic::Photos, b"key", payload(1)).await.unwrap_err();
+    let refused = log.append(Topic::Photos, Append::new(b"key", payload(1))).await.unwrap_err();
     assert_eq!(refused.kind(), PortErrorKind::Full);
-    log.append(Topic::Changes, b"key", payload(0)).await.unwrap();
+    log.append(Topic::Changes, Append::new(b"key", payload(0))).await.unwrap();
     disk.set_free_bytes(20);
-    let refused = log.append(Topic::Changes, b"key", payload(9)).await.unwrap_err();
+    let refused = log.append(Topic::Changes, Append::new(b"key", payload(9))).await.unwrap_err();
     assert_eq!(refused.kind(), PortErrorKind::Full, "nothing is left at all");
     disk.set_free_bytes(10_000);
-    let position = log.append(Topic::Changes, b"key", payload(1)).await.unwrap();
+    let position = log.append(Topic::Changes, Append::new(b"key", payload(1))).await.unwrap();
     assert_eq!(position.offset, 1, "what was refused left nothing");
     let read = read_all(&log, "group").await.unwrap();
     assert_eq!(
@@ -204,12 +221,12 @@ async fn a_full_disk_refuses_photos_and_lets_changes_go_on() {
 async fn payloads_have_a_limit_and_the_longest_is_read() {
     let disk = SimulatedDisk::new(1);
     let log = open_simulated(&disk, ONE).unwrap();
-    let longest = Bytes::from(vec![7; segment::PAYLOAD_BYTES_MAX]);
+    let longest = Bytes::from(vec![7; PAYLOAD_BYTES_MAX]);
     for _ in 0..2 {
-        log.append(Topic::Changes, b"key", longest.clone()).await.unwrap();
+        log.append(Topic::Changes, Append::new(b"key", longest.clone())).await.unwrap();
     }
-    let longer = Bytes::from(vec![7; segment::PAYLOAD_BYTES_MAX + 1]);
-    let refused = log.append(Topic::Changes, b"key", longer).await.unwrap_err();
+    let longer = Bytes::from(vec![7; PAYLOAD_BYTES_MAX + 1]);
+    let refused = log.append(Topic::Changes, Append::new(b"key", longer)).await.unwrap_err();
     assert_eq!(refused.kind(), PortErrorKind::Invalid);
     let read = read_all(&log, "group").await.unwrap();
     assert!(read.len() == 2 && read.iter().all(|record| record.payload == longest));
@@ -219,8 +236,8 @@ async fn payloads_have_a_limit_and_the_longest_is_read() {
 async fn run(log: &FileEventLog, waves: &[u64]) -> (Vec<(Position, Bytes)>, Option<u64>, u64) {
     let (mut acknowledged, mut committed, mut trimmed, mut number) = (Vec::new(), None, 0, 0);
     for wave in waves {
-        let appends =
-            (number..number + wave).map(|number| log.append(Topic::Changes, b"key", payload(number)));
+        let appends = (number..number + wave)
+            .map(|number| log.append(Topic::Changes, Append::new(b"key", payload(number))));
         for (number, result) in (number..).zip(futures_join(appends).await) {
             acknowledged.extend(result.ok().map(|position| (position, payload(number))));
         }

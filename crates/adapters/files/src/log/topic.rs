@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use vidimus_ports::consumer_group::{Membership, partition_of};
-use vidimus_ports::{PortError, PortErrorKind, PortResult, Position, TopicState};
+use vidimus_ports::{Append, PortError, PortErrorKind, PortResult, Position, TopicState};
 
 use super::LogOptions;
 use super::journal::Journal;
 use super::partition::{Partition, PartitionParams};
-use super::segment::PAYLOAD_BYTES_MAX;
+use super::segment::Salt;
 use super::writer::Writer;
 use crate::directory::Directory;
 use crate::error::{OpenError, port_error};
@@ -28,22 +27,30 @@ pub(crate) struct TopicLog {
     _directory: Arc<Directory>,
 }
 
+/// How a topic is opened.
+pub(crate) struct TopicParams {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// What the log was made with.
+    pub(crate) options: LogOptions,
+    /// Where the log's CRCs begin.
+    pub(crate) salt: Salt,
+    /// Admits appends; none where the topic may use the reserve.
+    pub(crate) space: Option<Arc<Space>>,
+}
+
 impl TopicLog {
-    pub(crate) fn open(
-        directory: Arc<Directory>,
-        folder: PathBuf,
-        options: LogOptions,
-        space: Option<Arc<Space>>,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open(directory: Arc<Directory>, params: TopicParams) -> Result<Self, OpenError> {
+        let TopicParams { folder, options, salt, space } = params;
         directory.ensure_folder(&folder)?;
-        let journal = Journal::open(directory.disk().clone(), &folder)?;
+        let journal = Journal::open(directory.disk().clone(), &folder, salt)?;
         let changed = watch::Sender::new(());
         let mut partitions = Vec::new();
         for number in 0..options.partitions {
             let partition_folder = folder.join(format!("{number:05}"));
             directory.ensure_folder(&partition_folder)?;
             let segment_bytes = options.segment_bytes;
-            let writer = Writer { segment_bytes, space: space.clone(), changed: changed.clone() };
+            let writer = Writer { salt, segment_bytes, space: space.clone(), changed: changed.clone() };
             let params = PartitionParams {
                 folder: partition_folder,
                 name: format!("log-{number}"),
@@ -74,14 +81,10 @@ impl TopicLog {
         (0..).zip(&self.partitions)
     }
 
-    pub(crate) async fn append(&self, key: &[u8], payload: Bytes) -> PortResult<Position> {
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(
-                PortError::new(PortErrorKind::Invalid, "append to log").because("the payload is too long")
-            );
-        }
-        let partition = partition_of(key, self.partitions.len() as u32);
-        let offset = self.partition(partition)?.append(payload).await?;
+    pub(crate) async fn append(&self, record: &Append) -> PortResult<Position> {
+        record.check()?;
+        let partition = partition_of(&record.key, self.partitions.len() as u32);
+        let offset = self.partition(partition)?.append(record).await?;
         Ok(Position { partition, offset })
     }
 

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod bulk;
+#[path = "../fixtures/mod.rs"]
 mod fixtures;
 
 use std::time::Duration;
@@ -11,8 +13,8 @@ use proptest::prelude::*;
 use vidimus_domain::limits::REQUESTS_PER_RECORD_MAX;
 use vidimus_domain::point::PointBody;
 use vidimus_domain::record::{
-    Enrolled, Enrolment, FaceBody, PhotoKey, Record, Refusal, State, Write, accept, embedded, enrol, erase,
-    expire, is_fresh, projection, refuse,
+    Acceptance, BulkPhoto, Enrolled, Enrolment, FaceBody, PhotoKey, ReadyFace, Record, Refusal, State, Write,
+    accept, embedded, enrol, erase, expire, import, is_fresh, projection, refuse, set_aside, try_again,
 };
 use vidimus_domain::retention::{Cutoffs, Horizon, Retention, RetentionRule};
 use vidimus_domain::time::ERASED_KEPT;
@@ -70,8 +72,21 @@ fn enrolled() -> Record {
     changed(None, enrolment("first", &[0.1, 0.5]), T0).0
 }
 
+/// Accepts a photo; none where the record stays as it is.
+fn accept_photo(before: Option<&Record>, request: &str, photo: PhotoKey, write: Write) -> Option<Record> {
+    let bulk = BulkPhoto {
+        request: request.parse().expect("it is a request id"),
+        photo,
+        photos_removed: Vec::new(),
+    };
+    match accept(&origin(None), before, bulk, write) {
+        Ok(Acceptance::Changed(record)) => Some(*record),
+        _ => None,
+    }
+}
+
 fn accepted() -> Record {
-    accept(&origin(None), None, photo(b'a'), at(T0)).expect("a new record is accepted")
+    accept_photo(None, "job", photo(b'a'), at(T0)).expect("a new record is accepted")
 }
 
 fn refused() -> Record {
@@ -121,35 +136,6 @@ fn index_faces_enrols_from_every_state() {
         assert_eq!((faces, photo_named), (expected_faces, expected_named), "{from}");
         let kept = before.as_ref().and_then(|before| before.photo.clone()).filter(|_| !photo_named);
         assert_eq!(record.photo, Some(kept.unwrap_or_else(|| photo(b'z'))), "{from}");
-    }
-}
-
-#[test]
-fn bulk_acceptance_leaves_alone_what_is_there() {
-    for (from, before) in every_state() {
-        let record = accept(&origin(None), before.as_ref(), photo(b'b'), at(LATER));
-        let unchanged = matches!(from, "accepted" | "enrolled");
-        assert_eq!(record.is_none(), unchanged, "{from}");
-        if let Some(record) = record {
-            assert_eq!((record.state, record.photo), (State::Accepted, Some(photo(b'b'))), "{from}");
-        }
-    }
-}
-
-#[test]
-fn only_an_accepted_record_is_embedded_or_refused() {
-    for (from, before) in every_state() {
-        let Some(before) = before else { continue };
-        let found = embedded(&before, vec![detected(0.1)], None, at(LATER)).expect("numbers are left");
-        let none_found = refuse(&before, "no face", at(LATER));
-        assert_eq!(found.is_some(), from == "accepted", "{from}");
-        assert_eq!(none_found.is_some(), from == "accepted", "{from}");
-        if let (Some(found), Some(none_found)) = (found, none_found) {
-            assert_eq!((&found.state, &found.photo), (&State::Enrolled, &Some(photo(b'a'))));
-            assert_eq!(found.faces.len(), 1);
-            assert_eq!(none_found.state, State::Refused("no face".to_owned()));
-            assert_eq!((none_found.photo, none_found.photos_to_remove), (None, vec![photo(b'a')]));
-        }
     }
 }
 
@@ -279,7 +265,7 @@ fn expired_counts_as_erased() {
         assert_eq!(expire(&record, at(now)).is_none(), live == 1);
         let faces = changed(Some(&record), enrolment("x", &[0.1]), now).1;
         assert_eq!(faces, vec![if live == 1 { 1 } else { 2 }]);
-        assert_eq!(accept(&origin(None), Some(&record), photo(1), at(now)).is_none(), live == 1);
+        assert_eq!(accept_photo(Some(&record), "bulk", photo(1), at(now)).is_none(), live == 1);
     }
 }
 
@@ -348,9 +334,12 @@ enum Step {
     Erase(u8),
     Expire,
     Rule { faces_hours: Option<u8>, photos_hours: Option<u8> },
-    Accept,
+    Accept(u8),
     Embed,
     Refuse,
+    SetAside,
+    TryAgain,
+    Import(u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<(Step, u32)>> {
@@ -362,9 +351,12 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u32)>> {
         1 => Just(Step::Expire),
         1 => (prop::option::of(1_u8..60), prop::option::of(1_u8..60))
             .prop_map(|(faces_hours, photos_hours)| Step::Rule { faces_hours, photos_hours }),
-        1 => Just(Step::Accept),
+        2 => (0_u8..20).prop_map(Step::Accept),
         1 => Just(Step::Embed),
         1 => Just(Step::Refuse),
+        1 => Just(Step::SetAside),
+        1 => Just(Step::TryAgain),
+        1 => (0_u8..20).prop_map(Step::Import),
     ];
     // The clock may stand still, or stand behind the version.
     prop::collection::vec((step, prop_oneof![Just(0), 1_u32..100, 1_u32..100_000_000]), 1..40)
@@ -386,9 +378,19 @@ fn apply(before: Option<&Record>, step: &Step, write: Write) -> Option<Record> {
                 _ => None,
             }
         }
-        (Step::Accept, before) => {
-            accept(&origin(None), before, PhotoKey::new(now, nonce(now.get() as u8)), write)
+        (Step::Accept(request), before) => {
+            accept_photo(before, &format!("b{request}"), PhotoKey::new(now, nonce(now.get() as u8)), write)
         }
+        (Step::Import(request), before) => {
+            let request = format!("i{request}").parse().expect("it is a request id");
+            let faces = vec![ReadyFace { detected: detected(0.0), external_image_id: None }];
+            match import(&origin(None), before, (request, faces), write) {
+                Ok(Acceptance::Changed(record)) => Some(*record),
+                _ => None,
+            }
+        }
+        (Step::SetAside, Some(before)) => set_aside(before, "it failed", write),
+        (Step::TryAgain, Some(before)) => try_again(before, write),
         (Step::Erase(face), Some(before)) => {
             erase(before, &[number((*face).into())], write).record.map(|r| *r)
         }
@@ -427,14 +429,16 @@ fn check_record(record: &Record, write: Write) {
     let live =
         record.live_faces(write.horizon()).map(|(_, live)| live.detected.bounding_box).collect::<Vec<_>>();
     assert_eq!(live.is_empty(), record.state != State::Enrolled, "enrolled is to have a live face");
-    let needs_photo = matches!(record.state, State::Enrolled | State::Accepted);
-    assert!(record.photo.is_none() || needs_photo);
+    let waits = record.state == State::Accepted;
+    assert!(record.photo.is_none() || record.state != State::Erased);
+    assert!(record.photo.is_some() || !waits, "what waits has its photo");
     assert_eq!(record.photo.as_ref(), record.photo_kept(write.cutoffs), "no photo outlives its time");
     assert_eq!(expire(record, write), None, "what has expired is erased by every transition");
     for (place, left) in live.iter().enumerate() {
         assert!(live[place + 1..].iter().all(|right| left.iou(right) < 0.5), "no face is there twice");
     }
-    assert!(record.requests.iter().all(|request| now.since(request.at) < ERASED_KEPT));
+    let recent = |at| now.since(at) < ERASED_KEPT;
+    assert!(record.requests.iter().all(|request| recent(request.at) || (waits && request.faces.is_empty())));
 }
 
 proptest! {

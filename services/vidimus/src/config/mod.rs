@@ -1,6 +1,10 @@
 //! The configuration: defaults < file < environment < flags; unknown fields refused; checked whole before anything is
 //! opened or bound.
 
+mod check;
+mod peers;
+mod places;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -11,14 +15,23 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use vidimus_domain::Placement;
+use vidimus_embedding::WorkerConfig;
 use vidimus_gateway::GatewayConfig;
 use vidimus_indexing::IndexingConfig;
 use vidimus_ingestion::IngestionConfig;
+use vidimus_kafka::KafkaConfig;
 use vidimus_ledger::LedgerConfig;
 use vidimus_onnx::EncoderConfig;
+use vidimus_qdrant::QdrantConfig;
 use vidimus_runtime::telemetry::LogFormat;
+use vidimus_runtime::transport::TransportConfig;
+use vidimus_s3::S3Config;
 
 use crate::cli::{ServeArguments, Settings};
+use crate::roles::Role;
+
+pub use peers::{Peer, Peers};
+pub use places::{BlobsPlace, ImportsPlace, IndexPlace, LogPlace};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,16 +39,25 @@ use crate::cli::{ServeArguments, Settings};
 pub struct Config {
     /// Data directory: what is not set below lies under it.
     pub data: Option<PathBuf>,
-    /// Records, photos, catalog, audit batches: `file:///PATH`.
+    /// The roles of this process; where none is named, all that are not elsewhere.
+    pub roles: Vec<Role>,
+    /// Records, photos, catalog, audit batches: `file:///PATH` or `s3://BUCKET/PREFIX`.
     pub blobs: Option<String>,
-    /// The durable log: `file:///PATH`.
+    /// The durable log: `file:///PATH` or `kafka://HOST:PORT[,HOST:PORT…]`.
     pub log: Option<String>,
-    /// The searchable projection: `edge:///PATH`.
+    /// The searchable projection: `edge:///PATH` or `qdrant://HOST:PORT`.
     pub index: Option<String>,
-    /// Photos that tenants may name by bucket, where an administrator lets them: `file:///PATH`.
+    /// Photos that tenants may name by bucket, where an administrator lets them: `file:///PATH` or
+    /// `s3://BUCKET/PREFIX`.
     pub imports: Option<String>,
-    /// Who turns photos into templates: `local`.
-    pub embedding: String,
+    /// Who turns photos into templates: `local` or `http://HOST:PORT[,HOST:PORT…]`.
+    pub embedding: Peer,
+    /// The other roles that are called: each `local` or elsewhere.
+    pub peers: Peers,
+    /// Calls between processes.
+    pub transport: TransportConfig,
+    /// Administration.
+    pub admin: Admin,
     /// Addresses.
     pub listen: Listen,
     /// The face model.
@@ -44,10 +66,18 @@ pub struct Config {
     pub logs: Logs,
     /// What the embedded stores do with the disk.
     pub storage: Storage,
-    /// The embedded index.
+    /// The index, whichever it is.
     pub index_options: IndexOptions,
+    /// The blobs and the photos of imports, where they are in buckets.
+    pub s3: S3Config,
+    /// The log, where it is Kafka.
+    pub kafka: KafkaConfig,
+    /// The index, where it is Qdrant.
+    pub qdrant: QdrantConfig,
     /// The encoder; defaults follow the number of cores.
     pub encoder: EncoderConfig,
+    /// The bulk lane's worker.
+    pub worker: WorkerConfig,
     /// Limits of the gateway.
     pub gateway: GatewayConfig,
     /// Waits and limits of ingestion.
@@ -69,6 +99,20 @@ pub struct Listen {
     pub tenants: SocketAddr,
     /// For operators.
     pub operators: SocketAddr,
+    /// For the roles of other processes; where it is not set, port 7602 of this machine alone, where there can be such.
+    pub roles: Option<SocketAddr>,
+}
+
+/// Administration of a running service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// The file that has the token (default: one that the service makes in the data directory). A process that has neither takes no
+    /// commands.
+    pub token_file: Option<PathBuf>,
+    /// The operators' addresses of the service's processes, which `vidimus admin` tries one after the other (default: the one that
+    /// the data directory names).
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// The face model.
@@ -103,7 +147,7 @@ pub struct Storage {
     pub log_partitions: u32,
 }
 
-/// The embedded index.
+/// The index, whichever it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexOptions {
@@ -115,17 +159,25 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: None,
+            roles: Vec::new(),
             blobs: None,
             log: None,
             index: None,
             imports: None,
-            embedding: "local".to_owned(),
+            embedding: Peer::Local,
+            peers: Peers::default(),
+            transport: TransportConfig::default(),
+            admin: Admin::default(),
             listen: Listen::default(),
             models: Models::default(),
             logs: Logs::default(),
             storage: Storage::default(),
             index_options: IndexOptions::default(),
+            s3: S3Config::default(),
+            kafka: KafkaConfig::default(),
+            qdrant: QdrantConfig::default(),
             encoder: EncoderConfig::default(),
+            worker: WorkerConfig::default(),
             gateway: GatewayConfig::default(),
             ingestion: IngestionConfig::default(),
             indexing: IndexingConfig::default(),
@@ -138,7 +190,15 @@ impl Default for Config {
 impl Default for Listen {
     fn default() -> Self {
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Self { tenants: loopback(7600), operators: loopback(7601) }
+        Self { tenants: loopback(7600), operators: loopback(7601), roles: None }
+    }
+}
+
+impl Listen {
+    /// Where roles of other processes are listened for.
+    #[must_use]
+    pub fn roles_address(&self) -> SocketAddr {
+        self.roles.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7602))
     }
 }
 
@@ -192,25 +252,11 @@ impl Config {
     pub fn with_serve(mut self, arguments: &ServeArguments) -> Self {
         self.listen.tenants = arguments.listen.unwrap_or(self.listen.tenants);
         self.listen.operators = arguments.operators.unwrap_or(self.listen.operators);
+        self.listen.roles = arguments.listen_roles.or(self.listen.roles);
+        if !arguments.roles.is_empty() {
+            self.roles.clone_from(&arguments.roles);
+        }
         self
-    }
-
-    /// Checks all that can be checked without opening anything.
-    ///
-    /// # Errors
-    /// A sentence that names what is wrong.
-    pub fn check(&self) -> anyhow::Result<()> {
-        self.data()?;
-        self.places()?;
-        self.model()?;
-        if self.embedding != "local" {
-            bail!("embedding = {:?}: only `local` is there", self.embedding);
-        }
-        self.gateway.check().map_err(|wrong| anyhow::anyhow!("gateway: {wrong}"))?;
-        if self.storage.log_partitions == 0 {
-            bail!("storage.log_partitions must be at least 1");
-        }
-        Ok(())
     }
 
     /// As TOML. It holds no secrets: those lie in files of their own.
@@ -230,21 +276,6 @@ impl Config {
         self.data.as_deref().context(unset)
     }
 
-    /// Where blobs, log and index lie.
-    ///
-    /// # Errors
-    /// Where a URI's scheme is not one that there is.
-    pub fn places(&self) -> anyhow::Result<Places> {
-        let data = self.data()?;
-        Ok(Places {
-            blobs: place(self.blobs.as_deref(), "blobs", "file")?.unwrap_or_else(|| data.join("blobs")),
-            log: place(self.log.as_deref(), "log", "file")?.unwrap_or_else(|| data.join("log")),
-            index: place(self.index.as_deref(), "index", "edge")?.unwrap_or_else(|| data.join("index")),
-            imports: place(self.imports.as_deref(), "imports", "file")?
-                .unwrap_or_else(|| data.join("imports")),
-        })
-    }
-
     /// The models directory.
     ///
     /// # Errors
@@ -262,30 +293,6 @@ impl Config {
     /// Where it is no name.
     pub fn model(&self) -> anyhow::Result<Placement> {
         self.models.name.parse().with_context(|| format!("models.name = {:?}", self.models.name))
-    }
-}
-
-/// Folders of the embedded stores.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
-    /// Of the blobs.
-    pub blobs: PathBuf,
-    /// Of the log.
-    pub log: PathBuf,
-    /// Of the index.
-    pub index: PathBuf,
-    /// Of the photos that tenants name.
-    pub imports: PathBuf,
-}
-
-/// The folder of a URI `SCHEME:///PATH`. The scheme picks the adapter; so far each port has one.
-fn place(uri: Option<&str>, name: &str, scheme: &str) -> anyhow::Result<Option<PathBuf>> {
-    let Some(uri) = uri else {
-        return Ok(None);
-    };
-    match uri.split_once("://") {
-        Some((found, path)) if found == scheme && path.starts_with('/') => Ok(Some(PathBuf::from(path))),
-        _ => bail!("{name} = {uri:?}: it must be {scheme}:///ABSOLUTE/PATH"),
     }
 }
 
@@ -318,9 +325,11 @@ mod tests {
             ("[listn]\n", "listn"),
             ("[listen]\ntenant = \"127.0.0.1:1\"", "tenant"),
             ("[listen]\ntenants = 7", "tenants"),
-            ("blobs = \"s3://bucket\"", "blobs"),
+            ("blobs = \"ftp://bucket\"", "blobs"),
             ("index = \"edge://relative\"", "index"),
             ("embedding = \"http://host\"", "embedding"),
+            ("[peers]\nquery = \"remote\"", "query"),
+            ("roles = [\"gate\"]", "gate"),
             ("[models]\nname = \"a/b\"", "models.name"),
             ("[gateway]\nconnections_max = 0", "connections_max"),
         ] {

@@ -1,0 +1,131 @@
+//! One consumer of a group.
+//!
+//! A thread polls the client, which is what keeps the consumer in its group and serves rebalances, and puts records into a
+//! bounded buffer that [`Subscription::next`] takes from. What was taken away from the consumer leaves the buffer at once.
+//!
+//! A commit is made only for a partition that is the consumer's, and a partition is let go of only when no commit is under
+//! way: so no commit is ever sent in the name of a membership that it was not made in. One that is sent by a process
+//! that slept through the loss of its membership bears the old generation, and the group's coordinator refuses it.
+
+mod member;
+mod places;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use vidimus_ports::{Committed, LogRecord, PortError, PortErrorKind, PortResult, Subscription, Topic};
+
+use crate::error::{panicked, port_error};
+use crate::metrics::KafkaMetrics;
+use member::{Member, Shared};
+
+/// After this long without a sign of life a consumer's partitions are given to others.
+const SESSION_TIMEOUT: &str = "6000";
+/// How often it gives one.
+const HEARTBEAT: &str = "2000";
+/// The longest that a consumer may leave its buffer full: then its partitions are given to others.
+const WORK_MAX: &str = "300000";
+/// Kilobytes that the client library reads ahead.
+const READ_AHEAD_KILOBYTES: &str = "16384";
+/// What a commit may take past its timeout before it is given up.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a consumer joins with.
+pub(crate) struct ConsumerParams {
+    pub(crate) common: ClientConfig,
+    pub(crate) topic: Topic,
+    /// The topic's name in the cluster.
+    pub(crate) name: String,
+    /// The group's name in the cluster.
+    pub(crate) group: String,
+    /// The longest that a call may take.
+    pub(crate) timeout: Duration,
+    pub(crate) metrics: KafkaMetrics,
+    /// How many consumers there are: told when one has left its group.
+    pub(crate) present: watch::Sender<usize>,
+}
+
+/// A consumer of a group. Dropping it leaves the group, a moment later and on another thread.
+pub(crate) struct Consumer {
+    shared: Arc<Shared>,
+    /// The thread's: so it ends there.
+    client: Weak<BaseConsumer<Member>>,
+    timeout: Duration,
+}
+
+impl Consumer {
+    /// Joins. Blocks, though not until it is given partitions.
+    pub(crate) fn join(params: ConsumerParams) -> PortResult<Self> {
+        const CONTEXT: &str = "join the consumer group";
+        let mut config = params.common;
+        config
+            .set("group.id", &params.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", SESSION_TIMEOUT)
+            .set("heartbeat.interval.ms", HEARTBEAT)
+            .set("max.poll.interval.ms", WORK_MAX)
+            .set("queued.max.messages.kbytes", READ_AHEAD_KILOBYTES)
+            .set("fetch.error.backoff.ms", "100")
+            .set("check.crcs", "true");
+        let shared = Arc::new(Shared::new(params.topic, params.name.clone(), params.timeout, params.metrics));
+        let member = Member::new(Arc::clone(&shared));
+        let client = BaseConsumer::from_config_and_context(&config, member).map_err(port_error(CONTEXT))?;
+        client.subscribe(&[&params.name]).map_err(port_error(CONTEXT))?;
+        let client = Arc::new(client);
+        let weak = Arc::downgrade(&client);
+        params.present.send_modify(|present| *present += 1);
+        let thread = std::thread::Builder::new().name("kafka-consumer".to_owned());
+        let running = thread.spawn({
+            let shared = Arc::clone(&shared);
+            let present = params.present.clone();
+            move || {
+                shared.run(&client);
+                drop(client);
+                present.send_modify(|present| *present -= 1);
+            }
+        });
+        running.map_err(|error| PortError::new(PortErrorKind::Internal, CONTEXT).because(error))?;
+        Ok(Self { shared, client: weak, timeout: params.timeout })
+    }
+}
+
+#[async_trait]
+impl Subscription for Consumer {
+    async fn next(&mut self, limit: usize, wait: Duration) -> PortResult<Vec<LogRecord>> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let arrived = self.shared.arrived();
+            let records = self.shared.give(limit)?;
+            if !records.is_empty() || tokio::time::timeout_at(deadline, arrived).await.is_err() {
+                return Ok(records);
+            }
+        }
+    }
+
+    async fn commit(&mut self, next: Committed) -> PortResult<()> {
+        const CONTEXT: &str = "commit";
+        let ended = || PortError::new(PortErrorKind::Unavailable, CONTEXT).because("the consumer has ended");
+        let client = self.client.upgrade().ok_or_else(ended)?;
+        let shared = Arc::clone(&self.shared);
+        let work = tokio::task::spawn_blocking(move || shared.commit(&client, next));
+        let done = tokio::time::timeout(self.timeout + GRACE, work).await;
+        let late = |_| PortError::new(PortErrorKind::Unavailable, CONTEXT).because("no answer in time");
+        done.map_err(late)?.map_err(panicked)?
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}

@@ -1,0 +1,158 @@
+//! The log on a real broker that is killed, away, and emptied.
+
+#![cfg(test)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Broker, DEADLINE, config, read_until};
+use tokio::task::JoinSet;
+use vidimus_kafka::{KafkaConfig, KafkaEventLog};
+use vidimus_ports::{Append, EventLog, PortErrorKind, PortResult, Position, Topic};
+
+const WRITERS: usize = 32;
+const APPENDS: usize = 100;
+
+/// One broker for all of it: each part leaves it running.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_outlives_the_broker() {
+    let mut broker = Broker::start();
+    a_broker_that_is_away_is_told_in_time(&mut broker).await;
+    a_killed_broker_loses_and_doubles_nothing(&mut broker).await;
+    data_that_was_deleted_begins_another_life(&mut broker).await;
+}
+
+/// Kills the broker (SIGKILL) as it is; its data stays.
+fn kill(broker: &mut Broker) {
+    let mut script = broker.script.take().expect("it runs");
+    // Its script first, which else would take the data with it.
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let pid = std::fs::read_to_string(broker.folder.join("broker-0.pid")).unwrap();
+    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while TcpListener::bind((Ipv4Addr::LOCALHOST, broker.port)).is_err() {
+        assert!(Instant::now() < deadline, "a killed broker is gone in time");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Removes all that a killed broker has stored.
+fn wipe(broker: &Broker) {
+    assert!(broker.script.is_none());
+    std::fs::remove_dir_all(broker.folder.join("broker-0")).unwrap();
+    std::fs::remove_file(broker.folder.join("cluster")).unwrap();
+}
+
+async fn append(log: &KafkaEventLog, text: String) -> PortResult<Position> {
+    log.append(Topic::Changes, Append::new(text.as_bytes(), text.clone())).await
+}
+
+async fn append_until_taken(log: &KafkaEventLog, text: &str) -> Position {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match append(log, text.to_owned()).await {
+            Ok(position) => return position,
+            Err(error) => assert!(error.is_retryable() && Instant::now() < deadline, "{error}"),
+        }
+    }
+}
+
+async fn a_broker_that_is_away_is_told_in_time(broker: &mut Broker) {
+    let timeout = Duration::from_secs(2);
+    let config = KafkaConfig { append_timeout: timeout, call_timeout: timeout * 5, ..config() };
+    let log = broker.open(&config).await.unwrap();
+    let mut consumer = log.subscribe(Topic::Changes, "indexing").await.unwrap();
+    append(&log, "before".to_owned()).await.unwrap();
+    let before = read_until(&mut *consumer, |records| !records.is_empty()).await;
+    kill(broker);
+    let started = Instant::now();
+    let error = append(&log, "away".to_owned()).await.unwrap_err();
+    println!("away: {error}, after {:?}", started.elapsed());
+    assert!(error.kind() == PortErrorKind::Unavailable && error.is_retryable(), "{error}");
+    assert!(started.elapsed() < timeout * 3, "{:?}", started.elapsed());
+    let commit = consumer.commit(support::after(before[0].position)).await;
+    assert_eq!(commit.unwrap_err().kind(), PortErrorKind::Unavailable);
+    assert_eq!(log.state(Topic::Changes).await.unwrap_err().kind(), PortErrorKind::Unavailable);
+
+    broker.resume();
+    let position = append_until_taken(&log, "back").await;
+    // It may have lost its partitions meanwhile, and begin again at its commit.
+    read_until(&mut *consumer, |records| records.iter().any(|record| record.position == position)).await;
+    let next = support::after(position);
+    consumer.commit(next).await.unwrap();
+    assert!(log.committed(Topic::Changes, "indexing").await.unwrap().contains(&next));
+}
+
+async fn a_killed_broker_loses_and_doubles_nothing(broker: &mut Broker) {
+    let config = KafkaConfig { append_timeout: DEADLINE, ..config() };
+    let log = Arc::new(broker.open(&config).await.unwrap());
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let log = Arc::clone(&log);
+        writers.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in 0..APPENDS {
+                let text = format!("{writer} {number}");
+                match append(&log, text.clone()).await {
+                    Ok(position) => acknowledged.push((position, text)),
+                    Err(error) => println!("not acknowledged: {error}"),
+                }
+            }
+            acknowledged
+        });
+    }
+    let some = WRITERS * APPENDS / 4;
+    let deadline = Instant::now() + DEADLINE;
+    while appended(&log).await < some as u64 {
+        assert!(Instant::now() < deadline, "a quarter is appended in time");
+    }
+    kill(broker);
+    broker.resume();
+    let acknowledged: BTreeMap<Position, String> = writers.join_all().await.into_iter().flatten().collect();
+    println!("{} of {} appends were acknowledged", acknowledged.len(), WRITERS * APPENDS);
+    assert!(acknowledged.len() > some);
+    let all = appended(&log).await as usize;
+    let mut consumer = log.subscribe(Topic::Changes, "indexing").await.unwrap();
+    let records = read_until(&mut *consumer, |records| records.len() >= all).await;
+    let mut found: BTreeMap<String, Position> = BTreeMap::new();
+    for record in records {
+        let text = String::from_utf8(record.payload.to_vec()).unwrap();
+        let twice = found.insert(text.clone(), record.position);
+        assert_eq!(twice, None, "{text} is there twice");
+    }
+    for (position, text) in &acknowledged {
+        assert_eq!(found.get(text), Some(position), "{text} is where it was acknowledged");
+    }
+}
+
+async fn appended(log: &KafkaEventLog) -> u64 {
+    log.state(Topic::Changes).await.unwrap().iter().map(|state| state.next_offset).sum()
+}
+
+async fn data_that_was_deleted_begins_another_life(broker: &mut Broker) {
+    let config = config();
+    let old = broker.open(&config).await.unwrap();
+    let incarnation = old.incarnation().await.unwrap();
+    for number in 0..20 {
+        append(&old, number.to_string()).await.unwrap();
+    }
+    kill(broker);
+    wipe(broker);
+    broker.resume();
+    let fresh = broker.open(&config).await.unwrap();
+    assert_ne!(fresh.incarnation().await.unwrap(), incarnation);
+    assert_eq!(appended(&fresh).await, 0);
+    // One that was open all the while finds its way, and knows that the life is another.
+    append_until_taken(&old, "again").await;
+    assert_eq!(old.incarnation().await.unwrap(), fresh.incarnation().await.unwrap());
+    let mut consumer = old.subscribe(Topic::Changes, "indexing").await.unwrap();
+    let read = read_until(&mut *consumer, |records| !records.is_empty()).await;
+    assert_eq!(read[0].payload, "again");
+}

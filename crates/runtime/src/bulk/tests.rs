@@ -1,0 +1,257 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::stream;
+use tonic::{Response, Status};
+use vidimus_ports::clock::ManualClock;
+use vidimus_ports::random::SeededRandom;
+
+use super::*;
+use crate::errors::status_from_failure;
+
+/// Takes photos, and knows after so many questions what has come of each.
+#[derive(Default)]
+struct Door {
+    /// How often each was asked about.
+    asked: Mutex<BTreeMap<Vec<u8>, u32>>,
+    offers: AtomicUsize,
+    accepting: AtomicUsize,
+    accepting_most: AtomicUsize,
+    /// What the next offers are answered with.
+    failures: Mutex<Vec<Failure>>,
+}
+
+fn state(name: &[u8], outcome: v1::BulkOutcome) -> v1::BulkState {
+    v1::BulkState { image_id: name.to_vec(), outcome: outcome.into(), ..v1::BulkState::default() }
+}
+
+fn elsewhere<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("this is about bulk jobs"))
+}
+
+#[async_trait]
+impl Ingestion for Door {
+    async fn accept_photo(
+        &self,
+        request: Request<v1::AcceptPhotoRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        let accepting = self.accepting.fetch_add(1, Ordering::SeqCst) + 1;
+        self.accepting_most.fetch_max(accepting, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.accepting.fetch_sub(1, Ordering::SeqCst);
+        self.offers.fetch_add(1, Ordering::SeqCst);
+        if let Some(failure) = self.failures.lock().unwrap().pop() {
+            return Err(status_from_failure(&failure));
+        }
+        let name = request.into_inner().name;
+        let known = name.starts_with("known");
+        let outcome = if known { v1::BulkOutcome::AlreadyThere } else { v1::BulkOutcome::Waiting };
+        Ok(Response::new(state(name.as_bytes(), outcome)))
+    }
+
+    async fn bulk_states(
+        &self,
+        request: Request<v1::BulkStatesRequest>,
+    ) -> Result<Response<v1::BulkStatesResponse>, Status> {
+        let mut asked = self.asked.lock().unwrap();
+        let mut of = |image: &Vec<u8>| {
+            let times = asked.entry(image.clone()).or_default();
+            *times += 1;
+            let is_known = *times > 1 && !image.starts_with(b"never");
+            state(image, if is_known { v1::BulkOutcome::Enrolled } else { v1::BulkOutcome::Waiting })
+        };
+        let states = request.into_inner().image_ids.iter().map(&mut of).collect();
+        Ok(Response::new(v1::BulkStatesResponse { states }))
+    }
+
+    async fn index_faces(
+        &self,
+        _: Request<v1::IndexFacesRequest>,
+    ) -> Result<Response<v1::IndexFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn delete_faces(
+        &self,
+        _: Request<v1::DeleteFacesRequest>,
+    ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn create_user(
+        &self,
+        _: Request<v1::CreateUserRequest>,
+    ) -> Result<Response<v1::CreateUserResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn delete_user(
+        &self,
+        _: Request<v1::DeleteUserRequest>,
+    ) -> Result<Response<v1::DeleteUserResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn associate_faces(
+        &self,
+        _: Request<v1::AssociateFacesRequest>,
+    ) -> Result<Response<v1::AssociateFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn disassociate_faces(
+        &self,
+        _: Request<v1::DisassociateFacesRequest>,
+    ) -> Result<Response<v1::DisassociateFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn import_templates(
+        &self,
+        _: Request<v1::ImportTemplatesRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        elsewhere()
+    }
+}
+
+/// A clock on which a second passes in some milliseconds.
+fn fast_clock() -> Arc<ManualClock> {
+    let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
+    let hand = Arc::downgrade(&clock);
+    tokio::spawn(async move {
+        while let Some(clock) = hand.upgrade() {
+            clock.advance(Duration::from_millis(250));
+            drop(clock);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    clock
+}
+
+/// For so long nothing more happens than what is looked for.
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+fn job(door: &Arc<Door>) -> BulkJob {
+    BulkJob {
+        ingestion: door.clone(),
+        clock: fast_clock(),
+        random: Arc::new(SeededRandom::new(1)),
+        collection: v1::CollectionRef::default(),
+        caller: v1::Caller::default(),
+        job_id: "job".to_owned(),
+        silence_max: Duration::from_secs(100),
+    }
+}
+
+fn photo(name: &str) -> Result<JobPhoto, Failure> {
+    let photo = Ok(Bytes::from_static(b"photo"));
+    Ok(JobPhoto { name: name.to_owned(), external_image_id: String::new(), photo })
+}
+
+async fn all(
+    mut answers: JobAnswers,
+) -> Result<BTreeMap<String, Result<v1::BulkOutcome, ErrorCode>>, Failure> {
+    let mut all = BTreeMap::new();
+    while let Some(answer) = answers.recv().await {
+        let JobAnswer { name, state } = answer?;
+        let outcome = state.map(|state| state.outcome()).map_err(|failure| failure.code);
+        assert!(all.insert(name.clone(), outcome).is_none(), "{name} is answered twice");
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn every_photo_is_answered_once_when_it_is_known() {
+    let door = Arc::new(Door::default());
+    let names = (0..200).map(|number| format!("{number:03}")).chain(["known".to_owned()]);
+    let photos = names.clone().map(|name| photo(&name)).collect::<Vec<_>>();
+    let answers = all(job(&door).run(stream::iter(photos))).await.unwrap();
+    assert_eq!(answers.keys().cloned().collect::<Vec<_>>(), names.collect::<Vec<_>>());
+    let there = answers.values().filter(|outcome| **outcome == Ok(v1::BulkOutcome::AlreadyThere)).count();
+    assert_eq!(there, 1);
+    assert!(answers.values().all(|outcome| *outcome != Ok(v1::BulkOutcome::Waiting)));
+    assert_eq!(door.accepting_most.load(Ordering::SeqCst), ACCEPTING_MAX);
+}
+
+#[tokio::test]
+async fn no_more_is_taken_than_can_be_waited_for() {
+    let door = Arc::new(Door::default());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    let photos = stream::iter((0..5 * WAITING_MAX).map(move |number| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        photo(&format!("never-{number}"))
+    }));
+    let answers = job(&door).run(photos);
+    while taken.load(Ordering::SeqCst) < WAITING_MAX {
+        rest().await;
+    }
+    rest().await;
+    assert_eq!(taken.load(Ordering::SeqCst), WAITING_MAX);
+    drop(answers);
+    rest().await;
+    let offers = door.offers.load(Ordering::SeqCst);
+    rest().await;
+    assert_eq!(door.offers.load(Ordering::SeqCst), offers, "where nobody reads, it ends");
+}
+
+#[tokio::test]
+async fn one_photo_that_hangs_holds_up_no_other() {
+    let door = Arc::new(Door::default());
+    let names = (0..2 * ASKED_MAX).map(|number| format!("never-{number}")).chain(["fine".to_owned()]);
+    let photos = names.map(|name| photo(&name)).collect::<Vec<_>>();
+    let mut answers = job(&door).run(stream::iter(photos));
+    let first = tokio::time::timeout(Duration::from_secs(60), answers.recv()).await.unwrap();
+    assert_eq!(first.unwrap().unwrap().name, "fine");
+}
+
+#[tokio::test]
+async fn what_may_help_is_tried_again_and_what_may_not_is_the_answer() {
+    for (failure, offers, expected) in [
+        (Failure::unavailable("too many wait", Duration::from_secs(5)), 2, Ok(v1::BulkOutcome::Enrolled)),
+        (Failure::new(ErrorCode::InvalidParameter, "no"), 1, Err(ErrorCode::InvalidParameter)),
+    ] {
+        let door = Arc::new(Door::default());
+        door.failures.lock().unwrap().push(failure);
+        let answers = all(job(&door).run(stream::iter([photo("a")]))).await.unwrap();
+        assert_eq!(answers["a"], expected);
+        assert_eq!(door.offers.load(Ordering::SeqCst), offers);
+    }
+}
+
+#[tokio::test]
+async fn a_photo_is_not_offered_for_ever() {
+    let door = Arc::new(Door::default());
+    let away = Failure::unavailable("away", Duration::from_secs(5));
+    *door.failures.lock().unwrap() = vec![away; 1000];
+    let answers = all(job(&door).run(stream::iter([photo("a")]))).await.unwrap();
+    assert_eq!(answers["a"], Err(ErrorCode::Unavailable));
+    assert_eq!(door.offers.load(Ordering::SeqCst), OFFERS_MAX as usize);
+}
+
+#[tokio::test]
+async fn what_holds_for_all_ends_the_job() {
+    let door = Arc::new(Door::default());
+    door.failures.lock().unwrap().push(Failure::new(ErrorCode::NotFound, "no such collection"));
+    let photos = stream::iter((0..10).map(|number| photo(&number.to_string())));
+    assert_eq!(all(job(&door).run(photos)).await.unwrap_err().code, ErrorCode::NotFound);
+    let broken = stream::iter([Err(Failure::new(ErrorCode::InvalidParameter, "it broke off"))]);
+    let failed = all(job(&Arc::new(Door::default())).run(broken)).await.unwrap_err();
+    assert_eq!(failed.message, "it broke off");
+    let silent = all(job(&Arc::new(Door::default())).run(stream::pending())).await.unwrap_err();
+    assert_eq!(silent.code, ErrorCode::InvalidParameter);
+}
+
+#[tokio::test]
+async fn a_photo_that_is_not_offered_is_answered_too() {
+    let refused = Failure::new(ErrorCode::ImageTooLarge, "too large");
+    let photo = JobPhoto { photo: Err(refused), ..photo("large").unwrap() };
+    let door = Arc::new(Door::default());
+    let answers = all(job(&door).run(stream::iter([Ok(photo)]))).await.unwrap();
+    assert_eq!(answers["large"], Err(ErrorCode::ImageTooLarge));
+    assert_eq!(door.offers.load(Ordering::SeqCst), 0);
+}

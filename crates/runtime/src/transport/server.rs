@@ -1,0 +1,187 @@
+//! What a process's roles are served with.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
+use vidimus_domain::{ErrorCode, Failure};
+
+use super::{TransportConfig, TransportError};
+use crate::deadline;
+use crate::errors::status_from_failure;
+
+/// When a caller that was refused may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Health is asked for by whoever decides whether this process lives: it is answered however much there is to do.
+const HEALTH: &str = "grpc.health.v1.Health";
+
+type BoxedService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// The roles of one process on one port.
+pub struct RoleServer {
+    config: TransportConfig,
+    services: BTreeMap<&'static str, BoxedService>,
+    health: HealthReporter,
+    refused: Counter,
+}
+
+/// Says of each service whether it can answer, as `grpc.health.v1.Health` tells it.
+#[derive(Clone)]
+pub struct Health {
+    reporter: HealthReporter,
+}
+
+impl Health {
+    /// Says whether a service can answer; one of which nothing was said is unknown.
+    pub async fn set(&self, service: &str, can_answer: bool) {
+        let status = if can_answer { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(service, status).await;
+    }
+}
+
+impl RoleServer {
+    /// One that answers nothing but for its health.
+    #[must_use]
+    pub fn new(config: TransportConfig, registry: &mut Registry) -> Self {
+        let (health, service) = tonic_health::server::health_reporter();
+        let refused = Counter::default();
+        registry.register(
+            "vidimus_role_calls_shed",
+            "Calls of other processes that were refused because too many ran already",
+            refused.clone(),
+        );
+        let services = BTreeMap::from([(HEALTH, BoxCloneSyncService::new(service))]);
+        Self { config, services, health, refused }
+    }
+
+    /// Answers the calls of a role's service too.
+    pub fn add<S>(&mut self, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.services.insert(S::NAME, BoxCloneSyncService::new(service));
+    }
+
+    /// Where health is said. Every service is well at first.
+    pub async fn health(&self) -> Health {
+        let health = Health { reporter: self.health.clone() };
+        for name in self.services.keys().filter(|name| **name != HEALTH) {
+            health.set(name, true).await;
+        }
+        health
+    }
+
+    /// Answers until `ending`; returns when what was asked before is answered.
+    ///
+    /// # Errors
+    /// Where a certificate cannot be used, or the port fails.
+    pub async fn serve(self, listener: TcpListener, ending: CancellationToken) -> Result<(), TransportError> {
+        let mut server = tonic::transport::Server::builder()
+            .timeout(self.config.call_timeout)
+            .http2_keepalive_interval(Some(self.config.keepalive_interval))
+            .http2_keepalive_timeout(Some(self.config.keepalive_interval))
+            .http2_adaptive_window(Some(true))
+            .tcp_nodelay(true);
+        if let Some(tls) = &self.config.tls {
+            let tls = tls.load()?.server();
+            server = server.tls_config(tls).map_err(TransportError::tonic("use certificates"))?;
+        }
+        let services = self.services.keys().copied().collect::<Vec<_>>();
+        let health = Health { reporter: self.health.clone() };
+        let router = Router {
+            room: Arc::new(Semaphore::new(self.config.calls_in_flight_max)),
+            call_timeout: self.config.call_timeout,
+            services: Arc::new(self.services),
+            refused: self.refused,
+        };
+        let ended = async move {
+            ending.cancelled().await;
+            for service in services {
+                health.set(service, false).await;
+            }
+        };
+        let serving = server.serve_with_incoming_shutdown(router, TcpListenerStream::new(listener), ended);
+        serving.await.map_err(TransportError::tonic("serve roles"))
+    }
+}
+
+/// Finds the service of a call's path, where there is room for one more.
+#[derive(Clone)]
+struct Router {
+    room: Arc<Semaphore>,
+    call_timeout: Duration,
+    services: Arc<BTreeMap<&'static str, BoxedService>>,
+    refused: Counter,
+}
+
+impl Router {
+    /// The service, or what is answered instead.
+    fn find(&self, path: &str) -> Result<(&'static str, BoxedService), Status> {
+        let name = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let found = self.services.get_key_value(name);
+        let found = found.map(|(name, service)| (*name, service.clone()));
+        found.ok_or_else(|| Status::unimplemented("this process has no such role"))
+    }
+}
+
+impl Service<Request<Body>> for Router {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (name, service) = match self.find(request.uri().path()) {
+            Ok(found) => found,
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
+        };
+        if name == HEALTH {
+            return Box::pin(service.oneshot(request));
+        }
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.refused.inc();
+            return Box::pin(async { Ok(busy().into_http()) });
+        };
+        let patience = caller_patience(request.headers());
+        let patience = patience.map_or(self.call_timeout, |patience| patience.min(self.call_timeout));
+        Box::pin(async move {
+            let _permit = permit;
+            deadline::within(patience, service.oneshot(request)).await
+        })
+    }
+}
+
+fn caller_patience(headers: &HeaderMap) -> Option<Duration> {
+    deadline::parse(headers.get("grpc-timeout")?.to_str().ok()?)
+}
+
+fn busy() -> Status {
+    let message = "the service is busy; try again".to_owned();
+    status_from_failure(&Failure { code: ErrorCode::Throttled, message, retry_after: Some(RETRY_AFTER) })
+}

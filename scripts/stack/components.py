@@ -1,0 +1,229 @@
+"""The servers that the distributed mode stands on, started on this machine: Apache Kafka, SeaweedFS, and qdrant-dev for Qdrant.
+
+Each lives in a folder of its own, listens on 127.0.0.1 alone, and is ended by its process id.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("VIDIMUS_CACHE", Path.home() / ".cache/vidimus"))
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
+START_SECONDS_MAX = 60
+END_SECONDS_MAX = 20
+BUCKET = "vidimus"
+# SeaweedFS takes this many ports in a row, and one more this far above the last.
+SEAWEEDFS_PORTS = 10
+SEAWEEDFS_FAR_PORT = 10009
+
+
+class CannotStart(Exception):
+    """What is missing, or did not start, in one line."""
+
+
+def program(name: str) -> Path:
+    """A program of this workspace."""
+    return Path(os.environ.get("VIDIMUS_PROGRAMS", TARGET / "debug")) / name
+
+
+def missing() -> list[str]:
+    """What this machine lacks, each with what mends it."""
+    found = []
+    if not shutil.which("java"):
+        found.append("java (apt-get install -y openjdk-17-jre-headless)")
+    if not (CACHE / "stack/kafka/.stamp").exists():
+        maven = "" if shutil.which("mvn") else "maven (apt-get install -y maven), then "
+        found.append(f"{maven}Kafka's jars (scripts/stack/kafka_install.sh)")
+    if not (CACHE / "stack/seaweedfs/weed").exists():
+        found.append("SeaweedFS (make seaweedfs)")
+    if not Path("/usr/include/openssl/ssl.h").exists():
+        found.append("OpenSSL's headers (apt-get install -y libssl-dev)")
+    for name in ["vidimus", "qdrant-dev"]:
+        if not program(name).exists():
+            found.append(f"{program(name)} (make build)")
+    return found
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+_given: set[int] = set()
+
+
+def free_ports(count: int, beside: tuple[int, ...] = ()) -> int:
+    """The first of so many free ports in a row, with those `beside` it free too; below the ports that the system gives by itself."""
+    start = 20000 + os.getpid() % 8000
+    for first in [*range(start, 31000, 20), *range(11000, start, 20)]:
+        wanted = [*range(first, first + count), *(first + offset for offset in beside)]
+        if not _given & set(wanted) and all(is_free(port) for port in wanted):
+            _given.update(wanted)
+            return first
+    raise CannotStart("no free ports are left")
+
+
+def wait_until(done, process: subprocess.Popen | None, what: str) -> None:
+    """Waits until something is so, while the process lives."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while not done():
+        if process is not None and process.poll() is not None:
+            raise CannotStart(f"{what} ended with {process.returncode}")
+        if time.monotonic() > deadline:
+            raise CannotStart(f"{what} is not ready after {START_SECONDS_MAX} s")
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def end(pid: int) -> None:
+    """Ends a process, in order where it does so in time."""
+    for how in [signal.SIGTERM, signal.SIGKILL]:
+        deadline = time.monotonic() + END_SECONDS_MAX
+        try:
+            os.kill(pid, how)
+            # A child of ours stays until it is waited for.
+            while is_alive(pid) and time.monotonic() < deadline:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+                time.sleep(0.05)
+        except ProcessLookupError:
+            return
+        if not is_alive(pid):
+            return
+
+
+class Backing:
+    """Kafka, SeaweedFS and qdrant-dev in one folder, which knows their process ids."""
+
+    def __init__(self, folder: Path, brokers: int = 1) -> None:
+        self.folder = folder
+        self.brokers = brokers
+        self.file = folder / "backing.json"
+        self.said: dict = json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def start(self) -> None:
+        """Starts all three and waits until they answer."""
+        lacking = missing()
+        if lacking:
+            raise CannotStart("missing: " + "; ".join(lacking))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start_qdrant()
+            self._start_kafka()
+            self._start_seaweedfs()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _say(self, **what) -> None:
+        self.said.update(what)
+        self.file.write_text(json.dumps(self.said))
+
+    def _start_kafka(self) -> None:
+        first = free_ports(2 * self.brokers)
+        folder = self.folder / "kafka"
+        command = ["bash", str(SCRIPTS / "kafka.sh"), str(folder), str(self.brokers), str(first)]
+        process = self._spawn(command, "kafka.log")
+        self._say(kafka_pid=process.pid, kafka_ports=[first + 2 * broker for broker in range(self.brokers)])
+        wait_until(lambda: all(map(listens, self.said["kafka_ports"])), process, "Kafka")
+
+    def _start_seaweedfs(self) -> None:
+        port = free_ports(SEAWEEDFS_PORTS, (SEAWEEDFS_FAR_PORT,))
+        folder = self.folder / "seaweedfs"
+        self._say(s3_port=port, s3_folder=str(folder))
+        self._seaweedfs(f'seaweedfs_start "{folder}" {port} {BUCKET}')
+
+    def _seaweedfs(self, call: str) -> None:
+        source = f'. "{SCRIPTS / "seaweedfs.sh"}" && {call}'
+        ran = subprocess.run(["bash", "-c", source], stderr=subprocess.PIPE, text=True, check=False)
+        if ran.returncode != 0:
+            raise CannotStart(ran.stderr.strip().splitlines()[-1] if ran.stderr.strip() else "SeaweedFS failed")
+
+    def _start_qdrant(self) -> None:
+        folder = self.folder / "qdrant"
+        ready = self.folder / "qdrant.ready"
+        ready.unlink(missing_ok=True)
+        port = free_ports(1)
+        command = [str(program("qdrant-dev")), "--data", str(folder), "--listen", f"127.0.0.1:{port}"]
+        process = self._spawn([*command, "--ready-file", str(ready)], "qdrant.log")
+        self._say(qdrant_pid=process.pid, qdrant_port=port)
+        wait_until(ready.exists, process, "qdrant-dev")
+
+    def _spawn(self, command: list[str], log: str) -> subprocess.Popen:
+        with (self.folder / log).open("ab") as lines:
+            return subprocess.Popen(
+                command, stdout=lines, stderr=lines, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def stop(self) -> None:
+        """Ends what runs; what it holds stays."""
+        for name in ["kafka_pid", "qdrant_pid"]:
+            if name in self.said:
+                end(self.said[name])
+        if "s3_port" in self.said:
+            try:
+                self._seaweedfs(f'seaweedfs_stop "{self.said["s3_folder"]}" {self.said["s3_port"]}')
+            except CannotStart as error:
+                print(f"error: {error}", file=sys.stderr)
+        self.file.unlink(missing_ok=True)
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The S3 server's URL."""
+        return f"http://127.0.0.1:{self.said['s3_port']}"
+
+    @property
+    def s3_credentials_file(self) -> Path:
+        """Its credentials, in AWS's format."""
+        return Path(self.said["s3_folder"]) / "credentials"
+
+    def settings(self, name: str) -> dict[str, str]:
+        """Settings of a service that shares the servers with others: everything of it begins with its name."""
+        brokers = ",".join(f"127.0.0.1:{port}" for port in self.said["kafka_ports"])
+        return {
+            "VIDIMUS__BLOBS": f"s3://{BUCKET}/{name}",
+            "VIDIMUS__IMPORTS": f"s3://{BUCKET}/{name}-imports",
+            "VIDIMUS__S3__ENDPOINT": self.s3_endpoint,
+            "VIDIMUS__S3__REGION": "us-east-1",
+            "VIDIMUS__S3__FORCE_PATH_STYLE": "true",
+            "VIDIMUS__S3__CREDENTIALS_FILE": str(self.s3_credentials_file),
+            "VIDIMUS__LOG": f"kafka://{brokers}",
+            "VIDIMUS__KAFKA__TOPIC_PREFIX": f"{name}.",
+            "VIDIMUS__KAFKA__PARTITIONS": "4",
+            "VIDIMUS__KAFKA__REPLICATION_FACTOR": str(self.brokers),
+            "VIDIMUS__KAFKA__MIN_INSYNC_REPLICAS": "2" if self.brokers == 3 else "1",
+            "VIDIMUS__INDEX": f"qdrant://127.0.0.1:{self.said['qdrant_port']}",
+            "VIDIMUS__QDRANT__COLLECTION_PREFIX": f"{name}-",
+        }

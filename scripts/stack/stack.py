@@ -1,0 +1,129 @@
+"""The distributed service on this machine: Kafka, SeaweedFS, qdrant-dev, and Vidimus as a process for each role.
+
+Usage: stack.py up [--brokers 1|3] | down | status | admin WORDS…
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from components import CACHE, Backing, CannotStart, end, is_alive, missing, program
+from processes import Processes
+
+RUN = CACHE / "stack-run"
+STATE = RUN / "stack.json"
+NAME = "stack"
+# Two of each role whose processes share work.
+COUNTS = {"embedding": 2, "indexing": 2, "query": 2}
+
+
+def up(brokers: int) -> None:
+    """Starts everything, waits until it is ready, says where it is."""
+    if STATE.exists():
+        raise CannotStart("a stack is there already: make stack-down")
+    lacking = missing()
+    if lacking:
+        raise CannotStart("missing: " + "; ".join(lacking))
+    models = Path(os.environ.get("VIDIMUS_MODELS", CACHE / "models"))
+    if not models.exists():
+        raise CannotStart(f"{models} is missing: run `make models`")
+    began = time.monotonic()
+    backing = Backing(RUN / "backing", brokers)
+    processes = Processes(RUN / "vidimus", COUNTS)
+    backing.start()
+    try:
+        STATE.write_text(json.dumps({"pids": []}))
+        settings = backing.settings(NAME)
+        processes.start(settings, models)
+        STATE.write_text(json.dumps(state(processes, settings)))
+    except BaseException:
+        processes.stop()
+        backing.stop()
+        STATE.unlink(missing_ok=True)
+        raise
+    tell(backing, processes, time.monotonic() - began)
+
+
+def state(processes: Processes, settings: dict[str, str]) -> dict:
+    """What `down` and whoever uses the stack must know."""
+    return {
+        "pids": {member.name: member.pid for member in processes.members},
+        "settings": {**settings, **processes.admin_settings(), **processes.peers()},
+        "tenants": processes.of("gateway")[0].said["tenants"],
+    }
+
+
+def tell(backing: Backing, processes: Processes, seconds: float) -> None:
+    """Where everything is."""
+    print(f"ready after {seconds:.0f} s")
+    print(f"  tenants    http://{processes.of('gateway')[0].said['tenants']}")
+    for member in processes.members:
+        print(f"  {member.name:<12} operators http://{member.said['operators']}  process {member.pid}")
+    ports = ",".join(str(port) for port in backing.said["kafka_ports"])
+    print(f"  Kafka        127.0.0.1:{ports}")
+    print(f"  S3           {backing.s3_endpoint}")
+    print(f"  Qdrant       127.0.0.1:{backing.said['qdrant_port']} (qdrant-dev)")
+    print(f"  logs         {RUN}")
+    print("administration: scripts/stack/stack.py admin tenant create NAME")
+
+
+def down() -> None:
+    """Ends everything and leaves nothing behind."""
+    said = json.loads(STATE.read_text()) if STATE.exists() else {"pids": {}}
+    pids = said["pids"].values() if isinstance(said["pids"], dict) else said["pids"]
+    for pid in reversed(list(pids)):
+        end(pid)
+    Backing(RUN / "backing").stop()
+    shutil.rmtree(RUN, ignore_errors=True)
+    print("the stack is down; nothing of it is left")
+
+
+def admin(words: list[str]) -> None:
+    """Runs `vidimus admin …` for the stack."""
+    settings = json.loads(STATE.read_text())["settings"]
+    binary = str(program("vidimus"))
+    os.execve(binary, [binary, "admin", *words], {**os.environ, **settings})
+
+
+def status() -> int:
+    """Says what runs."""
+    if not STATE.exists():
+        print("no stack is up")
+        return 1
+    alive = {name: is_alive(pid) for name, pid in json.loads(STATE.read_text())["pids"].items()}
+    for name, lives in alive.items():
+        print(f"{name:<12} {'runs' if lives else 'has ended'}")
+    return 0 if all(alive.values()) else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    starting = commands.add_parser("up", help="start everything")
+    starting.add_argument("--brokers", type=int, choices=[1, 3], default=1)
+    commands.add_parser("down", help="end everything")
+    commands.add_parser("status", help="say what runs")
+    commands.add_parser("admin", help="vidimus admin …").add_argument("words", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    try:
+        match options.command:
+            case "up":
+                up(options.brokers)
+            case "down":
+                down()
+            case "admin":
+                admin(options.words)
+            case "status":
+                return status()
+    except CannotStart as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

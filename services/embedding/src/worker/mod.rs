@@ -1,0 +1,192 @@
+//! The workers of the bulk lane: embed what was accepted, at full use of the encoder.
+//!
+//! A worker keeps so many photos in flight that every thread of the encoder has the next one at hand while others are read
+//! and written. It commits a photo only when its record says what came of it and that is said on the log, so it may die
+//! anywhere: what it is given again it finds done. What is away is waited for; a photo that fails time and again is set aside
+//! and named in the dead letters, so that it holds up no other.
+
+mod elsewhere;
+mod metrics;
+mod photo;
+mod progress;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use vidimus_ports::{
+    BlobStore, Clock, EventLog, FaceEncoder, LogRecord, PortResult, Position, Random, Subscription, Topic,
+};
+use vidimus_runtime::backlog::uncommitted;
+use vidimus_runtime::catalog::Catalog;
+use vidimus_runtime::changes::Changes;
+use vidimus_runtime::records::Records;
+use vidimus_runtime::shutdown::Shutdown;
+
+pub use elsewhere::EncoderElsewhere;
+use metrics::Metrics;
+use photo::Ended;
+use progress::Progress;
+
+/// The consumer group.
+const GROUP: &str = "embedding";
+/// How long one wait for photos lasts at most.
+const WAIT: Duration = Duration::from_millis(200);
+/// How soon more photos are asked for while some are in flight and there is room.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The pauses between tries grow from the first to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LAST: Duration = Duration::from_secs(10);
+/// Photos in flight for each core by default: one is encoded, the others are read, written, or next.
+const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+/// How a worker behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Photos that are worked on at a time. More than the encoder has threads keep it busy; many more make photos that are
+    /// enrolled one by one wait.
+    pub photos_in_flight_max: NonZeroUsize,
+    /// How often what is done is committed.
+    #[serde(with = "humantime_serde")]
+    pub commit_interval: Duration,
+    /// How often a photo may fail before it is set aside.
+    pub tries_max: NonZeroUsize,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self {
+            photos_in_flight_max: cores.saturating_mul(IN_FLIGHT_PER_CORE),
+            commit_interval: Duration::from_secs(1),
+            tries_max: NonZeroUsize::MIN.saturating_add(2),
+        }
+    }
+}
+
+/// What a worker stands on.
+#[derive(Clone)]
+pub struct WorkerDeps {
+    /// Records and photos.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Photos to embed, changes and dead letters.
+    pub log: Arc<dyn EventLog>,
+    /// Collections.
+    pub catalog: Arc<Catalog>,
+    /// Encodes photos.
+    pub encoder: Arc<dyn FaceEncoder>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Nonces.
+    pub random: Arc<dyn Random>,
+}
+
+/// A worker.
+pub struct Worker {
+    config: WorkerConfig,
+    deps: WorkerDeps,
+    records: Records,
+    changes: Changes,
+    metrics: Metrics,
+    shutdown: Shutdown,
+}
+
+impl Worker {
+    /// Starts a worker, which runs until `shutdown` begins, and ends what it has in flight before it ends itself.
+    pub fn start(config: WorkerConfig, deps: WorkerDeps, shutdown: &Shutdown, registry: &mut Registry) {
+        let worker = Self {
+            records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
+            changes: Changes::new(Arc::clone(&deps.log)),
+            metrics: Metrics::new(registry),
+            shutdown: shutdown.clone(),
+            config,
+            deps,
+        };
+        shutdown.spawn(worker.run());
+    }
+
+    /// Begins anew, at its commit, after any failure of the log.
+    async fn run(self) {
+        let mut pause = PAUSE_FIRST;
+        while !self.shutdown.has_begun() {
+            match self.consume(&mut pause).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%error, "consuming photos failed; it begins again at its commit");
+                    self.pause(&mut pause).await;
+                }
+            }
+        }
+    }
+
+    async fn consume(&self, pause: &mut Duration) -> PortResult<()> {
+        let mut subscription = self.deps.log.subscribe(Topic::Photos, GROUP).await?;
+        let mut progress = Progress::default();
+        let mut in_flight = FuturesUnordered::new();
+        let mut committed_at = self.deps.clock.now();
+        let most = self.config.photos_in_flight_max.get();
+        loop {
+            let is_ending = self.shutdown.has_begun();
+            if is_ending && in_flight.is_empty() {
+                return self.commit(&mut *subscription, &mut progress).await;
+            }
+            let free = if is_ending { 0 } else { most - in_flight.len() };
+            for record in self.take(&mut *subscription, free, in_flight.is_empty()).await? {
+                progress.taken(record.position);
+                in_flight.push(self.in_flight(record));
+            }
+            tokio::select! {
+                Some((position, ended)) = in_flight.next() => progress.ended(position, ended),
+                () = self.deps.clock.sleep(LOOK_AGAIN), if free > 0 && !in_flight.is_empty() => {}
+                else => {}
+            }
+            if self.deps.clock.now().since(committed_at) >= self.config.commit_interval {
+                self.commit(&mut *subscription, &mut progress).await?;
+                committed_at = self.deps.clock.now();
+                *pause = PAUSE_FIRST;
+            }
+        }
+    }
+
+    /// Up to `free` photos. Waits for them only where nothing is in flight.
+    async fn take(
+        &self,
+        subscription: &mut dyn Subscription,
+        free: usize,
+        is_idle: bool,
+    ) -> PortResult<Vec<LogRecord>> {
+        if free == 0 {
+            return Ok(Vec::new());
+        }
+        let wait = if is_idle { WAIT } else { Duration::ZERO };
+        subscription.next(free, wait).await
+    }
+
+    async fn in_flight(&self, record: LogRecord) -> (Position, Ended) {
+        let position = record.position;
+        (position, self.work(record).await)
+    }
+
+    /// Commits what is done; of each partition what everything before it is done too.
+    async fn commit(&self, subscription: &mut dyn Subscription, progress: &mut Progress) -> PortResult<()> {
+        for next in progress.take_done() {
+            subscription.commit(next).await?;
+        }
+        let lag = uncommitted(&*self.deps.log, Topic::Photos).await?;
+        self.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    async fn pause(&self, pause: &mut Duration) {
+        tokio::select! {
+            () = self.deps.clock.sleep(*pause) => {}
+            () = self.shutdown.begun() => {}
+        }
+        *pause = (*pause * 2).min(PAUSE_LAST);
+    }
+}

@@ -1,0 +1,233 @@
+//! The consumer of changes over fakes: who knows when that the index has all that it should.
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::event::Change;
+use vidimus_domain::face::DetectedFace;
+use vidimus_domain::geometry::{BoundingBox, Landmarks};
+use vidimus_domain::record::{Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol};
+use vidimus_domain::retention::{Cutoffs, Horizon};
+use vidimus_domain::{ImageId, Nonce, Template};
+use vidimus_indexing::{Baseline, Indexing, IndexingConfig, IndexingDeps};
+use vidimus_ports::clock::SystemClock;
+use vidimus_ports::faulty::FlushedOnly;
+use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
+use vidimus_ports::random::SeededRandom;
+use vidimus_ports::{Clock, FaceIndex, Listing, PortError, PortErrorKind, PortResult, Random, Topic};
+use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
+use vidimus_runtime::changes::Changes;
+use vidimus_runtime::records::{Records, Written};
+use vidimus_runtime::shutdown::Shutdown;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Fails as often as it is told, and counts.
+#[derive(Default)]
+struct Counting {
+    failures_left: AtomicU64,
+    ensured: AtomicU64,
+    reached: AtomicU64,
+}
+
+#[async_trait]
+impl Baseline for Counting {
+    async fn ensure(&self) -> PortResult<()> {
+        let left = self.failures_left.load(Ordering::SeqCst);
+        if left > 0 {
+            self.failures_left.store(left - 1, Ordering::SeqCst);
+            return Err(PortError::new(PortErrorKind::Unavailable, "compare the index"));
+        }
+        self.ensured.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        true
+    }
+
+    async fn reached(&self) -> PortResult<()> {
+        self.reached.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+struct World {
+    blobs: Arc<MemoryBlobStore>,
+    log: Arc<MemoryEventLog>,
+    index: Arc<FlushedOnly>,
+    catalog: Arc<Catalog>,
+    collection: Arc<Collection>,
+    baseline: Arc<Counting>,
+    clock: Arc<SystemClock>,
+    random: Arc<SeededRandom>,
+    records: Records,
+    shutdown: Shutdown,
+}
+
+impl World {
+    async fn new() -> Self {
+        let clock = Arc::new(SystemClock);
+        let blobs = Arc::new(MemoryBlobStore::new(clock.clone()));
+        let random = Arc::new(SeededRandom::new(7));
+        let deps = CatalogDeps { blobs: blobs.clone(), clock: clock.clone(), random: random.clone() };
+        let catalog = Arc::new(Catalog::new(deps, None));
+        let tenant = catalog.create_tenant("acme".parse().unwrap()).await.unwrap();
+        let new = NewCollection {
+            tenant: tenant.id,
+            name: "staff".parse().unwrap(),
+            placement: "model".parse().unwrap(),
+            face_model_version: "1.0".to_owned(),
+            tags: std::collections::BTreeMap::new(),
+        };
+        Self {
+            log: Arc::new(MemoryEventLog::new(Nonce::from_random([1; 16]))),
+            index: Arc::new(FlushedOnly::new(|| Arc::new(MemoryFaceIndex::new()))),
+            collection: catalog.create_collection(new).await.unwrap(),
+            records: Records::new(blobs.clone(), clock.clone()),
+            baseline: Arc::default(),
+            shutdown: Shutdown::new(),
+            blobs,
+            catalog,
+            clock,
+            random,
+        }
+    }
+
+    /// A process with the role.
+    fn indexing(&self) -> watch::Receiver<bool> {
+        let config =
+            IndexingConfig { flush_interval: Duration::from_millis(50), ..IndexingConfig::default() };
+        let deps = IndexingDeps {
+            blobs: self.blobs.clone(),
+            log: self.log.clone(),
+            index: self.index.clone(),
+            catalog: self.catalog.clone(),
+            baseline: self.baseline.clone(),
+            clock: self.clock.clone(),
+        };
+        Indexing::start(config, deps, &self.shutdown, &mut Registry::default()).searchable()
+    }
+
+    /// Enrols a photo with one face and says so on the log.
+    async fn enrol(&self) {
+        let write = Write { now: self.clock.now(), nonce: self.random.nonce(), cutoffs: Cutoffs::default() };
+        let origin = Origin {
+            part: self.collection.part(),
+            image: ImageId::from_random(self.random.bytes16()),
+            placement: self.collection.placement.clone(),
+            external_image_id: None,
+        };
+        let record = enrolled(&origin, write, &write.nonce.to_string());
+        let read = self.records.read(&record.origin.part, record.origin.image).await.unwrap();
+        assert_eq!(self.records.write(&record, &read).await.unwrap(), Written::Yes);
+        let change = Change {
+            part: record.origin.part,
+            image: record.origin.image,
+            seen: record.faces.iter().map(|face| (face.number, face.version)).collect(),
+            at: write.now,
+        };
+        Changes::new(self.log.clone()).append(&change).await.unwrap();
+    }
+
+    async fn points(&self) -> u64 {
+        let listing = Listing::LiveAt(Horizon { now: self.clock.now(), faces_cutoff: None });
+        self.index.count(&self.collection.gallery(), listing).await.unwrap()
+    }
+
+    async fn until_points(&self, points: u64) {
+        let began = tokio::time::Instant::now();
+        while self.points().await != points {
+            assert!(began.elapsed() < PATIENCE, "{} points, not {points}", self.points().await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn end(&self) {
+        self.shutdown.begin();
+        assert!(self.shutdown.drained(PATIENCE).await);
+    }
+}
+
+async fn until(searchable: &mut watch::Receiver<bool>, value: bool) {
+    let waiting = searchable.wait_for(|searchable| *searchable == value);
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn searches_wait_until_everything_is_compared_and_projected() {
+    let world = World::new().await;
+    for _ in 0..5 {
+        world.enrol().await;
+    }
+    world.baseline.failures_left.store(2, Ordering::SeqCst);
+    let mut searchable = world.indexing();
+    assert!(!*searchable.borrow());
+    until(&mut searchable, true).await;
+    assert_eq!(world.points().await, 5);
+    assert_eq!(world.baseline.failures_left.load(Ordering::SeqCst), 0, "it went on before all was compared");
+    assert_eq!(world.baseline.reached.load(Ordering::SeqCst), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_an_index_lost_is_told_again_and_searches_wait_for_it() {
+    let world = World::new().await;
+    let mut searchable = world.indexing();
+    until(&mut searchable, true).await;
+    for lost in 1..=3_u64 {
+        world.enrol().await;
+        world.until_points(lost).await;
+        world.index.lose_power().await.unwrap();
+        until(&mut searchable, false).await;
+        until(&mut searchable, true).await;
+        assert_eq!(world.points().await, lost);
+        assert_eq!(world.baseline.ensured.load(Ordering::SeqCst), lost + 1);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn processes_that_share_the_partitions_all_learn_that_everything_is_there() {
+    let world = World::new().await;
+    for _ in 0..40 {
+        world.enrol().await;
+    }
+    let mut all = [world.indexing(), world.indexing(), world.indexing()];
+    for searchable in &mut all {
+        until(searchable, true).await;
+    }
+    assert_eq!(world.points().await, 40);
+    world.end().await;
+    let committed =
+        vidimus_ports::EventLog::committed(&*world.log, Topic::Changes, "indexing").await.unwrap();
+    assert_eq!(committed.iter().map(|place| place.offset).sum::<u64>(), 40, "{committed:?}");
+}
+
+fn enrolled(origin: &Origin, write: Write, request: &str) -> Record {
+    let face = DetectedFace {
+        bounding_box: BoundingBox { left: 0.1, top: 0.1, width: 0.5, height: 0.5 },
+        landmarks: Landmarks::default(),
+        confidence: 0.99,
+        pose: None,
+        quality: None,
+        template: Template::normalised(vec![0.6, 0.8]).unwrap(),
+    };
+    let enrolment = Enrolment {
+        request: request.parse().unwrap(),
+        faces: vec![face],
+        photo: PhotoKey::new(write.now, write.nonce),
+        expires_at: None,
+        photos_removed: Vec::new(),
+    };
+    match enrol(origin, None, enrolment, write).unwrap() {
+        Enrolled::Changed { record, .. } => *record,
+        Enrolled::AlreadyDone { .. } => unreachable!("it is the first enrolment"),
+    }
+}

@@ -1,0 +1,135 @@
+"""A service of separate processes, one for each role, over Kafka, SeaweedFS and qdrant-dev.
+
+The servers are started once for all tests; each service has names of its own there.
+"""
+
+import itertools
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from service import PATIENT, STOP_SECONDS_MAX, EmbeddedService, binary, models
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/stack"))
+
+from components import BUCKET, Backing, CannotStart  # noqa: E402, F401
+from processes import Processes  # noqa: E402
+
+_numbers = itertools.count(1)
+_backing: Backing | None = None
+
+
+def start_backing() -> None:
+    """Starts the servers."""
+    global _backing
+    _backing = Backing(Path(tempfile.mkdtemp(prefix="vidimus-e2e-")))
+    _backing.start()
+
+
+def stop_backing() -> None:
+    """Ends the servers and removes what they hold."""
+    global _backing
+    if _backing is not None:
+        _backing.stop()
+        shutil.rmtree(_backing.folder, ignore_errors=True)
+        _backing = None
+
+
+class DistributedService(EmbeddedService):
+    """One process for each role; what they have in common outlives them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.name = f"test-{os.getpid()}-{next(_numbers)}"
+        self.lost = itertools.count(1)
+        self.processes = Processes(folder / "processes")
+        self.settings = _backing.settings(self.name)
+
+    def start(self) -> None:
+        """Starts every process and waits until each says that it is ready."""
+        self.processes.start(self.own_settings(), models(), binary())
+        [gateway] = self.processes.of("gateway")
+        self.process = gateway.popen
+        self.log = self.processes.log(gateway)
+        self.address, self.operators = gateway.said["tenants"], gateway.said["operators"]
+
+    def own_settings(self) -> dict[str, str]:
+        """What all its processes are told."""
+        return {**PATIENT, **self.settings, **self.environment}
+
+    def shared_settings(self) -> dict[str, str]:
+        """The same, and where they find each other."""
+        return self.processes.shared(self.own_settings())
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """Ends every process by its id, callers first; the first exit status that is not that of an orderly end."""
+        members = [member for member in reversed(self.processes.members) if member.popen is not None]
+        statuses = []
+        for member in members:
+            member.popen.send_signal(with_signal)
+            try:
+                statuses.append(member.popen.wait(STOP_SECONDS_MAX))
+            except Exception:
+                member.popen.kill()
+                member.popen.wait()
+                raise AssertionError(f"{member.name} is still there:\n{self.processes.log_end(member)}") from None
+            member.popen = None
+        self.process = None
+        return next((status for status in statuses if status != 0), 0)
+
+    def close(self) -> None:
+        """Ends what is left."""
+        for member in self.processes.members:
+            if member.popen is not None and member.popen.poll() is None:
+                member.popen.kill()
+                member.popen.wait()
+
+    def admin_flags(self) -> list[str]:
+        return []
+
+    def admin_environment(self) -> dict[str, str]:
+        return {**self.settings, **self.processes.admin_settings()}
+
+    def page_of(self, role: str, path: str) -> tuple[int, str]:
+        """A page of the operators' port of the role's first process."""
+        return self.page_at(self.processes.of(role)[0].said["operators"], path)
+
+    def _s3(self):
+        credentials = dict(
+            line.split(" = ") for line in _backing.s3_credentials_file.read_text().splitlines() if " = " in line
+        )
+        return boto3.client(
+            "s3",
+            endpoint_url=_backing.s3_endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=credentials["aws_access_key_id"],
+            aws_secret_access_key=credentials["aws_secret_access_key"],
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def objects(self) -> set[str]:
+        pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{self.name}/")
+        listed = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+        return {key.removeprefix(f"{self.name}/") for key in listed}
+
+    def read_object(self, key: str) -> bytes:
+        return self._s3().get_object(Bucket=BUCKET, Key=f"{self.name}/{key}")["Body"].read()
+
+    def write_object(self, key: str, content: bytes) -> None:
+        self._s3().put_object(Bucket=BUCKET, Key=f"{self.name}/{key}", Body=content)
+
+    def put_import(self, path: str, content: bytes) -> None:
+        self._s3().put_object(Bucket=BUCKET, Key=f"{self.name}-imports/{path}", Body=content)
+
+    def lose(self, part: str) -> None:
+        """What nobody can name any more is as good as gone."""
+        name = f"{self.name}-{next(self.lost)}"
+        if part == "index":
+            self.settings["VIDIMUS__QDRANT__COLLECTION_PREFIX"] = f"{name}-"
+        else:
+            self.settings["VIDIMUS__KAFKA__TOPIC_PREFIX"] = f"{name}."
