@@ -2,8 +2,7 @@
 
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::{
-    FieldType, IntegerIndexParams, KeywordIndexParams, PayloadIndexParams, PayloadSchemaInfo,
-    PayloadSchemaType,
+    FieldType, IntegerIndexParams, PayloadIndexParams, PayloadSchemaInfo, PayloadSchemaType,
 };
 
 use crate::payload::field;
