@@ -21,6 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS_MAX = 3600
 SETTLED_SECONDS_MAX = 3600
 WARMUP_REQUESTS = 200
+#: Of the tenant that floods: at most.
+FLOOD_FACES = 20_000
+FLOOD_CONNECTIONS = 64
+FLOOD_SECONDS = 20
+#: Searches a second of the tenant beside it.
+STEADY_RATE = 20
 #: Of a record in the durable log.
 LOG_HEADER_BYTES = 24
 
@@ -90,6 +96,8 @@ class Bench:
         self.folder = folder
         self.programs = arguments.programs
         self.gallery = folder / "gallery.json"
+        #: Of the tenant that floods.
+        self.flood_gallery = folder / "flood.json"
         self.data = folder / "data"
         self.measured: dict[str, object] = {}
         #: Searches of each run of the load generator.
@@ -100,8 +108,11 @@ class Bench:
         faces = self.arguments.faces
         say(f"{faces} faces")
         self.data.mkdir()
-        made = ran([self.programs / "vidimus-gallery", "--data", self.data, "--faces", faces])
+        fill = [self.programs / "vidimus-gallery", "--data", self.data]
+        made = ran([*fill, "--faces", faces])
         self.gallery.write_text(json.dumps(made))
+        flood = ran([*fill, "--faces", min(faces, FLOOD_FACES), "--tenant", "flood", "--seed", 2])
+        self.flood_gallery.write_text(json.dumps(flood))
         say("service: starts, projects, builds graphs")
         began = time.monotonic()
         service = Service(self.programs, self.data, self.arguments.models)
@@ -110,6 +121,7 @@ class Bench:
         self.doors(service)
         self.by_photo(service)
         audit_bytes = self.audit_bytes(sum(self.asked))
+        self.flood(service)
         if self.arguments.soak_seconds:
             self.soak(service)
         service.stop()
@@ -180,6 +192,19 @@ class Bench:
         soak = self.load(service, *protocol, "--connections", 64, "--rate", rate, "--seconds", seconds)
         self.measured |= {"capacity": capacity, "soak": soak}
 
+    def flood(self, service: Service) -> None:
+        """One tenant asks at a steady, slow rate; once alone, once while another asks as much as it can."""
+        steady = ["--protocol", "grpc", "--connections", 4, "--rate", STEADY_RATE, "--seconds", FLOOD_SECONDS]
+        say("a tenant alone")
+        self.measured["quiet"] = self.load(service, *steady)
+        say("the same while another tenant floods the service")
+        command = [self.programs / "vidimus-load", "--gallery", self.flood_gallery, "--address", service.address]
+        command += ["--protocol", "grpc", "--connections", FLOOD_CONNECTIONS, "--seconds", FLOOD_SECONDS + 10]
+        with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True) as flooding:
+            time.sleep(3)
+            self.measured["flooded"] = self.load(service, *steady)
+            self.measured["flood"] = json.loads(flooding.communicate()[0])
+
     def audit_bytes(self, searches: int) -> int:
         """The mean length of an audit record of so many searches: all that is in the topic."""
         files = (self.data / "log/topics/vidimus.audit").glob("*/*.log")
@@ -221,6 +246,10 @@ class Bench:
             ours, theirs = (self.measured[name][who]["photos_per_second"] for who in ["ours", "python"])
             # Turned over, so that less is better as in every row.
             rows.append((f"a photo of {what}: time over Python's", 1000 / ours, 1000 / theirs, "ms", 1 / least))
+        quiet, flooded = (self.measured[name] for name in ["quiet", "flooded"])
+        for quantile in ["p50_ms", "p99_ms"]:
+            what = f"another tenant's flood: {quantile[:3]} of a search over that without"
+            rows.append((what, flooded[quantile], quiet[quantile], "ms", None))
         if "soak" in self.measured:
             soak = self.measured["soak"]
             rows.append(("soak: p99 over p50", soak["p99_ms"], soak["p50_ms"], "ms", 4.0))

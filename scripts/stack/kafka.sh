@@ -63,7 +63,8 @@ pids=()
 end() {
     trap - TERM INT EXIT
     for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
-    wait
+    # Not to be told that they were killed.
+    wait 2>/dev/null
     [ "${KAFKA_REMOVE_AT_END:-0}" != 1 ] || rm -rf "$directory"
 }
 trap 'end; exit 0' TERM INT

@@ -3,6 +3,8 @@
 import concurrent.futures
 import time
 
+import cv2
+import numpy as np
 import pytest
 from asking import refusal
 from botocore.exceptions import ClientError
@@ -31,6 +33,26 @@ def test_two_photos_are_compared(client, photos) -> None:
     assert len(all_of_them["FaceMatches"]) == 1
     meaning = same["ResponseMetadata"]["HTTPHeaders"]
     assert float(meaning["x-vidimus-fmr"]) == pytest.approx(1e-4, rel=0.01)
+
+
+def darkened(photo: bytes) -> bytes:
+    """The photo, nearly black."""
+    pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imencode(".png", (pixels * 0.12).astype(np.uint8))[1].tobytes()
+
+
+def test_a_quality_filter_leaves_unfit_faces_out(client, collection: str, photos) -> None:
+    client.index_faces(CollectionId=collection, Image={"Bytes": photos.obama})
+    dark = {"Bytes": darkened(photos.obama)}
+    fine = {"Bytes": photos.obama2}
+    assert len(client.search_faces_by_image(CollectionId=collection, Image=dark)["FaceMatches"]) == 1
+    unfit = {"CollectionId": collection, "Image": dark, "QualityFilter": "HIGH"}
+    assert refusal(client.search_faces_by_image, **unfit) == "InvalidParameterException"
+    assert len(client.compare_faces(SourceImage=fine, TargetImage=dark)["FaceMatches"]) == 1
+    answer = client.compare_faces(SourceImage=fine, TargetImage=dark, QualityFilter="HIGH")
+    assert answer["FaceMatches"] == [] and answer["UnmatchedFaces"] == []
+    unfit = {"SourceImage": dark, "TargetImage": fine, "QualityFilter": "HIGH"}
+    assert refusal(client.compare_faces, **unfit) == "InvalidParameterException"
 
 
 def test_a_photo_in_a_mapped_bucket(client, collection: str, service: Service, photos) -> None:

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fixtures::{detected, nonce, number, origin};
 use vidimus_domain::record::{
-    EXPIRED, Enrolled, Enrolment, FaceBody, PhotoKey, Record, State, Write, accept, embedded, enrol, erase,
-    expire,
+    Acceptance, BulkPhoto, EXPIRED, Enrolled, Enrolment, FaceBody, PhotoKey, Record, State, Write, accept,
+    embedded, enrol, erase, expire,
 };
 use vidimus_domain::retention::{Cutoffs, Retention, RetentionRule};
 use vidimus_domain::{FaceNumber, UnixMillis};
@@ -97,7 +97,12 @@ fn a_photo_goes_when_its_own_time_has_come_and_faces_stay() {
 #[test]
 fn a_photo_that_waits_beyond_its_time_is_refused() {
     let photo = PhotoKey::new(T0, nonce(1));
-    let record = accept(&origin(None), None, photo, by(T0, Cutoffs::default())).expect("it is new");
+    let request = "bulk-job".parse().expect("it is a request id");
+    let bulk = BulkPhoto { request, photo, photos_removed: Vec::new() };
+    let Ok(Acceptance::Changed(record)) = accept(&origin(None), None, bulk, by(T0, Cutoffs::default()))
+    else {
+        panic!("it is new");
+    };
     let write = by(LATER, cutoffs(HOUR));
     let refused = State::Refused(EXPIRED.to_owned());
     let expired = expire(&record, write).expect("its photo has expired");

@@ -1,7 +1,7 @@
 //! The projection: what is searchable.
 
 use async_trait::async_trait;
-use vidimus_domain::point::{Gallery, Point, ShownFace};
+use vidimus_domain::point::{Gallery, Point, PointBody, ShownFace};
 use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceId, Template, UnixMillis, Version};
 
@@ -24,6 +24,40 @@ pub struct IndexSearch {
     pub cosine_min: f32,
     /// Faces that have expired by then do not match: for their own expiry, or for their age.
     pub horizon: Horizon,
+}
+
+/// A search by a face that is stored: for its other photos.
+#[derive(Clone, Debug)]
+pub struct StoredSearch {
+    /// Whose faces.
+    pub gallery: Gallery,
+    /// Whom to search for. It is not among the candidates.
+    pub face: FaceId,
+    /// Candidates at most.
+    pub limit: u32,
+    /// Candidates have at least this cosine.
+    pub cosine_min: f32,
+    /// Faces that have expired by then neither match nor are searched for.
+    pub horizon: Horizon,
+}
+
+impl StoredSearch {
+    /// The template to search by: of the face's point, where that can match.
+    #[must_use]
+    pub fn probe(&self, points: Vec<Point>) -> Option<Template> {
+        let own = points.into_iter().find(|point| point.face == self.face)?;
+        match own.body {
+            PointBody::Live(live) if live.is_shown_at(self.horizon) => Some(live.template),
+            _ => None,
+        }
+    }
+
+    /// The search by that template.
+    #[must_use]
+    pub fn by(self, probe: Template) -> IndexSearch {
+        let Self { gallery, face, limit, cosine_min, horizon } = self;
+        IndexSearch { gallery, probe, without: Some(face), with_user_only: false, limit, cosine_min, horizon }
+    }
 }
 
 /// A candidate.
@@ -95,6 +129,16 @@ pub trait FaceIndex: Send + Sync {
     /// The candidates of a search, best first; none that is erased, expired, of another part, under the threshold, or without a
     /// user where one is asked for. A search for faces that have a user MUST find them however few they are.
     async fn search(&self, search: IndexSearch) -> PortResult<Hits>;
+
+    /// A search by a stored face; none where the face is not there, is of another part (I1), erased or expired. As [`FaceIndex::get`]
+    /// and [`FaceIndex::search`], which an index may do on one way.
+    async fn search_stored(&self, search: StoredSearch) -> PortResult<Option<Hits>> {
+        let points = self.get(&search.gallery, &[search.face]).await?;
+        match search.probe(points) {
+            Some(probe) => self.search(search.by(probe)).await.map(Some),
+            None => Ok(None),
+        }
+    }
 
     /// Up to `limit` points of the gallery after `after`, in the order of their ids. Fewer than `limit` means that
     /// there are no more.

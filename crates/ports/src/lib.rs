@@ -24,6 +24,6 @@ pub use event_log::{
     Append, Committed, EventLog, Header, LogRecord, Position, Subscription, Topic, TopicState,
 };
 pub use face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
-pub use face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf};
+pub use face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf, StoredSearch};
 pub use photo_source::{Found, PhotoSource, SourceEntry, SourceObject};
 pub use random::{Random, SeededRandom, SystemRandom};

@@ -18,4 +18,5 @@ pub mod requests;
 pub mod shutdown;
 pub mod telemetry;
 pub mod transport;
+pub mod turns;
 pub mod users;

@@ -71,7 +71,7 @@ pub async fn fill(config: &Config, wanted: &Wanted) -> anyhow::Result<Value> {
         "secret_access_key": key.secret.reveal(),
         "collection": collection.name.to_string(),
         "faces": ids.len(),
-        "part": collection.part().to_string(),
+        "part": collection.part().index_key().to_string(),
         "index": index_folder(config)?.join(format!("{}.index", collection.placement)),
         "face_ids": spread(&ids),
     }))

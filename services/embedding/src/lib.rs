@@ -17,6 +17,7 @@ use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
+use vidimus_runtime::turns::Turns;
 
 use metrics::Metrics;
 pub use worker::{EncoderElsewhere, Worker, WorkerConfig, WorkerDeps};
@@ -29,11 +30,17 @@ const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct EmbeddingDeps {
     /// Encodes photos.
     pub encoder: Arc<dyn FaceEncoder>,
+    /// Photos that the encoder is given at once: as many as it has threads.
+    pub photos_at_once: usize,
+    /// Photos that wait for it at most; past them calls are refused as busy. The longest queue of a tenant gives way first.
+    pub photos_waiting_max: usize,
 }
 
 /// The role.
 pub struct EmbeddingRole {
     deps: EmbeddingDeps,
+    /// Tenants take turns at the encoder, so that a flood of one leaves the others' photos alone.
+    turns: Turns<String>,
     metrics: Metrics,
 }
 
@@ -41,7 +48,8 @@ impl EmbeddingRole {
     /// A role that stands on `deps`.
     #[must_use]
     pub fn new(deps: EmbeddingDeps, registry: &mut Registry) -> Self {
-        Self { deps, metrics: Metrics::new(registry) }
+        let turns = Turns::new(deps.photos_at_once, deps.photos_waiting_max);
+        Self { deps, turns, metrics: Metrics::new(registry) }
     }
 
     async fn encode(&self, request: v1::EmbedRequest) -> Result<EncodedPhoto, Failure> {
@@ -50,6 +58,7 @@ impl EmbeddingRole {
             let message = format!("this service runs the face model {placement}, not {}", request.placement);
             return Err(Failure::new(ErrorCode::InvalidParameter, message));
         }
+        let _turn = self.turns.take(request.tenant).await.map_err(|_| failure(EncoderError::Busy))?;
         self.deps.encoder.encode(request.photo).await.map_err(failure)
     }
 }

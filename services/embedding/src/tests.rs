@@ -50,12 +50,12 @@ fn face() -> DetectedFace {
 
 fn role(registry: &mut Registry) -> EmbeddingRole {
     let encoder = Arc::new(Fake("model".parse().unwrap()));
-    EmbeddingRole::new(EmbeddingDeps { encoder }, registry)
+    EmbeddingRole::new(EmbeddingDeps { encoder, photos_at_once: 1, photos_waiting_max: 1 }, registry)
 }
 
 fn request(photo: &'static str, faces_max: u32) -> Request<v1::EmbedRequest> {
     let photo = Bytes::from_static(photo.as_bytes());
-    Request::new(v1::EmbedRequest { photo, placement: "model".to_owned(), faces_max })
+    Request::new(v1::EmbedRequest { photo, placement: "model".to_owned(), faces_max, tenant: String::new() })
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ impl Encoder {
         }
         if self
             .busy_times
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
             .is_ok()
         {
             return Err(EncoderError::Busy);

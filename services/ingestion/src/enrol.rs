@@ -102,6 +102,7 @@ impl Ingestion {
             photo: request.photo.clone(),
             placement: collection.placement.to_string(),
             faces_max: 0,
+            tenant: collection.tenant.to_string(),
         };
         let answer = self.deps.embedding.embed(Request::new(embed)).await;
         let answer = answer.map_err(|status| failure_from_status(&status))?.into_inner();

@@ -1,15 +1,14 @@
 //! DetectFaces and CompareFaces: outside of collections; nothing is stored.
 
-use bytes::Bytes;
-use tonic::Request;
-use vidimus_domain::codec::{detected_from_proto, detected_to_proto};
+use vidimus_domain::Failure;
+use vidimus_domain::codec::detected_to_proto;
 use vidimus_domain::face::DetectedFace;
-use vidimus_domain::{ErrorCode, Failure};
+use vidimus_domain::quality::QualityFilter;
 use vidimus_proto::internal::v1;
-use vidimus_runtime::errors::failure_from_status;
 
 use crate::Query;
-use crate::search::{meaning, no_face};
+use crate::probe::{fit, no_face};
+use crate::search::meaning;
 
 impl Query {
     pub(crate) async fn detect(
@@ -17,21 +16,22 @@ impl Query {
         request: v1::DetectFacesRequest,
     ) -> Result<v1::DetectFacesResponse, Failure> {
         // No template is needed; one is the least that can be asked for.
-        let faces = self.faces_of(request.photo, 1).await?;
+        let faces = self.embedded(request.tenant, request.photo, 1).await?.faces;
         let faces = faces.into_iter().map(|face| v1::DetectedFace { template: Vec::new(), ..face });
         Ok(v1::DetectFacesResponse { faces: faces.collect() })
     }
 
-    /// The source's largest face against every face of the target.
+    /// The source's largest face against every face of the target, of those that the filter lets through.
     pub(crate) async fn compare(
         &self,
         request: v1::CompareFacesRequest,
     ) -> Result<v1::CompareFacesResponse, Failure> {
-        let (source, target) =
-            futures::try_join!(self.faces_of(request.source, 1), self.faces_of(request.target, 0))?;
-        let source = source.into_iter().next().ok_or_else(no_face)?;
-        let source = read(source)?;
-        let target = target.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let filter = QualityFilter::from(request.quality_filter());
+        let tenant = request.tenant;
+        let source = self.largest_and_others(tenant.clone(), request.source, filter);
+        let ((source, _), target) = futures::try_join!(source, self.embedded(tenant, request.target, 0))?;
+        let source = source.ok_or_else(no_face)?;
+        let target = fit(target, filter)?;
         let calibration = &self.deps.face_models.calibration;
         let cosine_min = calibration.cosine_of_similarity(request.threshold_similarity);
         let mut scored = Vec::with_capacity(target.len());
@@ -54,24 +54,4 @@ impl Query {
             meaning: Some(meaning(calibration, cosine_min, target.len() as u64)),
         })
     }
-
-    /// A photo's faces, largest first; templates of the `faces_max` largest, of all where it is 0.
-    async fn faces_of(&self, photo: Bytes, faces_max: u32) -> Result<Vec<v1::DetectedFace>, Failure> {
-        Ok(self.embedded(photo, faces_max).await?.faces)
-    }
-
-    /// As `faces_of`, with the photo's size.
-    pub(crate) async fn embedded(&self, photo: Bytes, faces_max: u32) -> Result<v1::EmbedResponse, Failure> {
-        let placement = self.deps.face_models.placement.to_string();
-        let embed = v1::EmbedRequest { photo, placement, faces_max };
-        let embedded = self.deps.embedding.embed(Request::new(embed)).await;
-        Ok(embedded.map_err(|status| failure_from_status(&status))?.into_inner())
-    }
-}
-
-pub(crate) fn read(face: v1::DetectedFace) -> Result<DetectedFace, Failure> {
-    detected_from_proto(face).map_err(|error| {
-        tracing::error!(%error, "embedding answered something that is no face");
-        Failure::new(ErrorCode::Internal, "internal error")
-    })
 }

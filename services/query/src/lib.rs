@@ -7,6 +7,7 @@ mod compare;
 mod listing;
 mod metrics;
 mod photo;
+mod probe;
 mod search;
 mod trust;
 mod users;

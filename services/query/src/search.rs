@@ -2,32 +2,39 @@
 
 use std::sync::Arc;
 
-use tonic::Request;
 use vidimus_domain::catalog::Collection;
-use vidimus_domain::codec::{detected_from_proto, detected_to_proto};
+use vidimus_domain::codec::detected_to_proto;
 use vidimus_domain::event::{Audit, AuditedAction, Probe};
-use vidimus_domain::face::DetectedFace;
 use vidimus_domain::limits::{CANDIDATES_DEFAULT, CANDIDATES_MAX};
 use vidimus_domain::point::PointBody;
+use vidimus_domain::quality::QualityFilter;
 use vidimus_domain::score::{Calibration, FMR_MIN, expected_strangers, false_match_rate_of_fpir};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template};
-use vidimus_ports::{Candidate, Hits, IndexSearch, Listing};
+use vidimus_ports::{Candidate, Hits, IndexSearch, Listing, StoredSearch};
 use vidimus_proto::internal::v1;
-use vidimus_runtime::errors::{failure_from_port, failure_from_status};
+use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::requests::{NamedCollection, face_view};
 
 use crate::Query;
+use crate::probe::no_face;
 
 /// A search of a collection that is known.
 struct Search {
     named: NamedCollection,
     collection: Arc<Collection>,
     caller: v1::Caller,
-    probe: Probe,
-    template: Template,
+    by: By,
     faces_max: u32,
     threshold_similarity: f32,
     target_fpir: Option<f64>,
+}
+
+/// What is searched by.
+enum By {
+    /// A face of the collection.
+    Stored(FaceId),
+    /// The template of a photo's face, and the photo's digest.
+    Photo(Template, [u8; 32]),
 }
 
 impl Query {
@@ -37,13 +44,11 @@ impl Query {
     ) -> Result<v1::SearchResponse, Failure> {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let face = FaceId::from_bytes(&request.face_id)?;
-        let template = self.stored_template(&collection, face).await?;
         let search = Search {
             named,
             collection,
             caller: request.caller.unwrap_or_default(),
-            probe: Probe::Face(face),
-            template,
+            by: By::Stored(face),
             faces_max: request.faces_max,
             threshold_similarity: request.threshold_similarity,
             target_fpir: request.target_fpir,
@@ -64,8 +69,7 @@ impl Query {
                 PointBody::Live(live) if live.is_shown_at(horizon) => Some(live.template),
                 _ => None,
             });
-        let message = || format!("The face id: {face} was not found in the collection");
-        template.ok_or_else(|| Failure::new(ErrorCode::InvalidParameter, message()))
+        template.ok_or_else(|| no_such_face(face))
     }
 
     pub(crate) async fn search_by_photo(
@@ -74,38 +78,21 @@ impl Query {
     ) -> Result<v1::SearchResponse, Failure> {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let digest = *blake3::hash(&request.photo).as_bytes();
-        let face = self.largest_face(&collection, &request).await?;
+        let filter = QualityFilter::from(request.quality_filter());
+        let tenant = collection.tenant.to_string();
+        let (face, _) = self.largest_and_others(tenant, request.photo, filter).await?;
+        let face = face.ok_or_else(no_face)?;
         let search = Search {
             named,
             collection,
             caller: request.caller.unwrap_or_default(),
-            probe: Probe::Photo(digest),
-            template: face.template.clone(),
+            by: By::Photo(face.template.clone(), digest),
             faces_max: request.faces_max,
             threshold_similarity: request.threshold_similarity,
             target_fpir: request.target_fpir,
         };
         let answer = self.search(search).await?;
         Ok(v1::SearchResponse { searched: Some(detected_to_proto(&face, false)), ..answer })
-    }
-
-    async fn largest_face(
-        &self,
-        collection: &Collection,
-        request: &v1::SearchFacesByImageRequest,
-    ) -> Result<DetectedFace, Failure> {
-        let embed = v1::EmbedRequest {
-            photo: request.photo.clone(),
-            placement: collection.placement.to_string(),
-            faces_max: 1,
-        };
-        let embedded = self.deps.embedding.embed(Request::new(embed)).await;
-        let faces = embedded.map_err(|status| failure_from_status(&status))?.into_inner().faces;
-        let largest = faces.into_iter().next().ok_or_else(no_face)?;
-        detected_from_proto(largest).map_err(|error| {
-            tracing::error!(%error, "embedding answered something that is no face");
-            Failure::new(ErrorCode::Internal, "internal error")
-        })
     }
 
     async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
@@ -151,28 +138,34 @@ impl Query {
 
     async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
         let limit = faces_max(search.faces_max);
+        let gallery = search.collection.gallery();
         let horizon = search.collection.horizon(self.deps.clock.now());
-        let index_search = IndexSearch {
-            gallery: search.collection.gallery(),
-            probe: search.template.clone(),
-            without: match search.probe {
-                Probe::Face(face) => Some(face),
-                Probe::Photo(_) => None,
-            },
-            with_user_only: false,
-            limit,
-            cosine_min,
-            horizon,
-        };
+        let index = &self.deps.index;
         let began = tokio::time::Instant::now();
-        let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;
+        let found = match &search.by {
+            By::Stored(face) => {
+                let asked = StoredSearch { gallery, face: *face, limit, cosine_min, horizon };
+                index
+                    .search_stored(asked)
+                    .await
+                    .map_err(failure_from_port)?
+                    .ok_or_else(|| no_such_face(*face))?
+            }
+            By::Photo(template, _) => {
+                let probe = template.clone();
+                let (without, with_user_only) = (None, false);
+                let asked =
+                    IndexSearch { gallery, probe, without, with_user_only, limit, cosine_min, horizon };
+                index.search(asked).await.map_err(failure_from_port)?
+            }
+        };
         self.metrics.index_seconds.observe(began.elapsed().as_secs_f64());
-        let candidates = &hits.candidates;
+        let candidates = &found.candidates;
         let sorted = candidates.windows(2).all(|pair| pair[0].cosine >= pair[1].cosine);
         let bounded = candidates.len() <= limit as usize;
         let above = candidates.iter().all(|candidate| candidate.cosine >= cosine_min);
         self.deps.invariants.check("I6", sorted && bounded && above, "candidates of a search");
-        Ok(hits)
+        Ok(found)
     }
 
     /// Appends the search's audit record; without it there is no answer (I8).
@@ -185,7 +178,10 @@ impl Query {
             principal: search.caller.principal.clone(),
             at: self.deps.clock.now(),
             what: AuditedAction::Search {
-                probe: search.probe,
+                probe: match search.by {
+                    By::Stored(face) => Probe::Face(face),
+                    By::Photo(_, digest) => Probe::Photo(digest),
+                },
                 threshold_cosine: cosine_min,
                 faces_max: faces_max(search.faces_max),
                 gallery_faces: hits.gallery_faces,
@@ -197,8 +193,8 @@ impl Query {
     }
 }
 
-pub(crate) fn no_face() -> Failure {
-    let message = "There are no faces in the image. Should be at least 1.";
+fn no_such_face(face: FaceId) -> Failure {
+    let message = format!("The face id: {face} was not found in the collection");
     Failure::new(ErrorCode::InvalidParameter, message)
 }
 

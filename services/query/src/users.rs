@@ -8,14 +8,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::codec::detected_to_proto;
 use vidimus_domain::event::{Audit, AuditedAction, UserCandidate, UserProbe, UserSearch};
-use vidimus_domain::face::DetectedFace;
 use vidimus_domain::limits::{CANDIDATES_DEFAULT, FACES_PER_USER_MAX, USERS_MAX};
 use vidimus_domain::point::PointBody;
-use vidimus_domain::quality::{QualityFilter, Reason, SizePx, refusals};
+use vidimus_domain::quality::QualityFilter;
 use vidimus_domain::user::{Claim, User, UserKey};
 use vidimus_domain::{ErrorCode, FaceId, Failure, Template, UserId};
 use vidimus_ports::IndexSearch;
@@ -27,7 +25,6 @@ use vidimus_runtime::requests::{
 };
 
 use crate::Query;
-use crate::compare::read;
 use crate::search::meaning;
 
 /// Faces that one search of the index is first asked for, for each user that is wanted: it is asked for more where they
@@ -106,7 +103,8 @@ impl Query {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let digest = *blake3::hash(&request.photo).as_bytes();
         let filter = QualityFilter::from(request.quality_filter());
-        let (searched, unsearched) = self.largest_and_others(request.photo, filter).await?;
+        let tenant = collection.tenant.to_string();
+        let (searched, unsearched) = self.largest_and_others(tenant, request.photo, filter).await?;
         let search = Search {
             named,
             collection,
@@ -121,36 +119,6 @@ impl Query {
         let answer = self.search_for_users(search).await?;
         let searched = searched.map(|face| detected_to_proto(&face, false));
         Ok(v1::SearchUsersResponse { searched, unsearched, ..answer })
-    }
-
-    /// The photo's largest face that the filter lets through, which is searched for; and the others, each with the reasons why
-    /// it is not. That there is none is no failure.
-    async fn largest_and_others(
-        &self,
-        photo: Bytes,
-        filter: QualityFilter,
-    ) -> Result<(Option<DetectedFace>, Vec<v1::UnindexedFace>), Failure> {
-        // Without a filter the largest is searched for, and no other template is needed.
-        let faces_max = u32::from(filter == QualityFilter::None);
-        let embedded = self.embedded(photo, faces_max).await?;
-        let (mut searched, mut unsearched) = (None, Vec::new());
-        for face in embedded.faces {
-            let mut reasons = vec![Reason::FaceNotLargest];
-            if searched.is_none() {
-                let largest = read(face.clone())?;
-                let size = SizePx::of(&largest.bounding_box, embedded.width_px, embedded.height_px);
-                reasons = refusals(&largest, size, filter);
-                if reasons.is_empty() {
-                    searched = Some(largest);
-                    continue;
-                }
-            }
-            unsearched.push(v1::UnindexedFace {
-                reasons: reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
-                detected: Some(v1::DetectedFace { template: Vec::new(), ..face }),
-            });
-        }
-        Ok((searched, unsearched))
     }
 
     async fn live_user(&self, collection: &Collection, id: &UserId) -> Result<User, Failure> {

@@ -58,6 +58,9 @@ pub enum EdgeError {
         /// Why it failed.
         source: io::Error,
     },
+    /// Too many reads wait.
+    #[error("too many reads wait for the index")]
+    Busy,
     /// A thread ended in a panic or could not be started.
     #[error("a thread of the index failed: {0}")]
     Thread(String),
@@ -76,7 +79,7 @@ impl EdgeError {
             Self::Dimension { .. } | Self::Number(_) => PortErrorKind::Invalid,
             Self::Engine(error) => engine_kind(error),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => PortErrorKind::Full,
-            Self::Io { .. } => PortErrorKind::Unavailable,
+            Self::Io { .. } | Self::Busy => PortErrorKind::Unavailable,
             Self::Thread(_) => PortErrorKind::Internal,
         }
     }

@@ -96,7 +96,7 @@ fn all(conditions: Vec<Condition>) -> Filter {
 }
 
 fn of(name: &str, part: &Part) -> Condition {
-    let value = Match::new_value(ValueVariants::String(part.to_string()));
+    let value = Match::new_value(ValueVariants::String(part.index_key().to_string()));
     Condition::Field(FieldCondition::new_match(key(name), value))
 }
 

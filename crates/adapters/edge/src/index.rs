@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::spawn_blocking;
 use vidimus_domain::point::{Gallery, Point};
-use vidimus_domain::{FaceId, Placement, UnixMillis};
-use vidimus_ports::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortResult, RemoveIf};
+use vidimus_domain::{FaceId, Placement, TenantId, UnixMillis};
+use vidimus_ports::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortResult, RemoveIf, StoredSearch};
+use vidimus_runtime::turns::Turns;
 
 use crate::config::EdgeConfig;
 use crate::effort::SearchEffort;
@@ -20,6 +21,9 @@ use crate::optimizer::Optimizer;
 use crate::reads::Page;
 use crate::shard::{PlacementStatistics, Shard, folder, placement_of};
 
+/// Reads that wait at most: more than any gateway lets in by default.
+const READS_WAITING_MAX: usize = 4096;
+
 /// A [`FaceIndex`] in folders under one root. See the crate's documentation.
 pub struct EdgeIndex {
     config: EdgeConfig,
@@ -27,8 +31,8 @@ pub struct EdgeIndex {
     optimizer: Optimizer,
     /// Whether a write also replaces its own version: see [`EdgeIndex::recovered`].
     recovering: AtomicBool,
-    /// Reads at a time: each takes a thread.
-    reads: Arc<Semaphore>,
+    /// Reads at a time: each takes a thread. Tenants take turns.
+    reads: Turns<TenantId>,
     /// Writes at a time. The engine takes one by one, so more would only hold threads.
     writes: Arc<Semaphore>,
 }
@@ -46,7 +50,7 @@ impl EdgeIndex {
             shards: RwLock::default(),
             optimizer,
             recovering: AtomicBool::new(false),
-            reads: Arc::new(Semaphore::new(config.reads_max.max(1))),
+            reads: Turns::new(config.reads_max, READS_WAITING_MAX),
             writes: Arc::new(Semaphore::new(1)),
             config,
         };
@@ -146,10 +150,10 @@ impl EdgeIndex {
         F: FnOnce(&Shard) -> EdgeResult<T> + Send + 'static,
     {
         let Some(shard) = self.shard(&gallery.placement).await else { return Ok(T::default()) };
-        // Never closed.
-        let permit = Arc::clone(&self.reads).acquire_owned().await;
+        let turn = self.reads.take(gallery.part.tenant).await;
+        let turn = turn.map_err(|_| EdgeError::Busy.during(context))?;
         let run = move || {
-            let _permit = permit;
+            let _turn = turn;
             read(&shard)
         };
         blocking(run).await.map_err(|error| error.during(context))
@@ -201,6 +205,11 @@ impl FaceIndex for EdgeIndex {
 
     async fn search(&self, search: IndexSearch) -> PortResult<Hits> {
         self.search_by(search, None).await
+    }
+
+    async fn search_stored(&self, search: StoredSearch) -> PortResult<Option<Hits>> {
+        let gallery = search.gallery.clone();
+        self.read(&gallery, "search index", move |shard| shard.search_stored(search)).await
     }
 
     async fn scroll(

@@ -14,7 +14,7 @@ use crate::filter::NUMBER_MAX;
 
 /// The payload's fields that conditions are on.
 pub mod field {
-    /// Whose the live point is: `tenant/collection`. A tenant index: each has a graph of its own.
+    /// Whose the live point is: [`Part::index_key`]. A tenant index: each has a graph of its own.
     pub const PART: &str = "part";
     /// Whose the erased point was. No graph.
     pub const DEAD_PART: &str = "dead_part";
@@ -102,7 +102,7 @@ pub fn encode(part: &Part, point: &Point) -> EdgeResult<Payload> {
     let value = match &point.body {
         PointBody::Live(live) => serde_json::to_value(live_payload(part, point.version, live)),
         PointBody::Erased { erased_at } => serde_json::to_value(ErasedPayload {
-            dead_part: part.to_string(),
+            dead_part: part.index_key().to_string(),
             version: point.version.get(),
             erased_at: erased_at.get(),
         }),
@@ -126,7 +126,7 @@ fn live_payload(part: &Part, version: Version, live: &LivePoint) -> LivePayload 
     let ShownFace { bounding_box, confidence, external_image_id, user } = &live.shown;
     let BoundingBox { left, top, width, height } = *bounding_box;
     LivePayload {
-        part: part.to_string(),
+        part: part.index_key().to_string(),
         version: version.get(),
         expires_at: live.expires_at.get(),
         enrolled_at: live.enrolled_at.get(),
@@ -135,7 +135,7 @@ fn live_payload(part: &Part, version: Version, live: &LivePoint) -> LivePayload 
         external_image_id: external_image_id.as_ref().map(ToString::to_string),
         user: user.as_ref().map(|(user, _)| user.to_string()),
         user_generation: user.as_ref().map(|(_, generation)| *generation),
-        user_part: user.as_ref().map(|_| part.to_string()),
+        user_part: user.as_ref().map(|_| part.index_key().to_string()),
     }
 }
 
@@ -150,7 +150,7 @@ pub fn decode(part: &Part, id: PointId, payload: Option<Payload>) -> EdgeResult<
     let owner = map.get(if is_live { field::PART } else { field::DEAD_PART }).and_then(Value::as_str);
     match owner {
         None => return Err(damaged("it names no part".to_owned())),
-        Some(owner) if owner != part.to_string() => return Ok(None),
+        Some(owner) if owner != part.index_key().to_string() => return Ok(None),
         Some(_) => {}
     }
     let value = Value::Object(map);

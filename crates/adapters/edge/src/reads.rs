@@ -10,7 +10,7 @@ use qdrant_edge::{
 use uuid::Uuid;
 use vidimus_domain::point::{LivePoint, Point, PointBody};
 use vidimus_domain::{FaceId, Part, Template};
-use vidimus_ports::{Candidate, Hits, IndexSearch, ListedPoint, Listing};
+use vidimus_ports::{Candidate, Hits, IndexSearch, ListedPoint, Listing, StoredSearch};
 
 use crate::effort::SearchEffort;
 use crate::error::{EdgeError, EdgeResult};
@@ -73,6 +73,15 @@ impl Shard {
         scored.retain(|(_, cosine)| *cosine >= search.cosine_min);
         let candidates = self.candidates(search, scored)?;
         Ok(Hits { candidates, gallery_faces })
+    }
+
+    /// Searches by a face of the part; none where it is not there or cannot match.
+    ///
+    /// # Errors
+    /// As [`Shard::get`] and [`Shard::search`].
+    pub fn search_stored(&self, search: StoredSearch) -> EdgeResult<Option<Hits>> {
+        let points = self.get(&search.gallery.part, &[search.face])?;
+        search.probe(points).map(|probe| self.search(&search.by(probe), None)).transpose()
     }
 
     /// Best first.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use qdrant_edge::{
-    CreateIndex, CreateVectorName, EdgeShard, FieldIndexOperations, IntegerIndexParams, KeywordIndexParams,
-    OperationError, PayloadFieldSchema, PayloadSchemaParams, UpdateOperation, VectorNameConfig,
+    CreateIndex, CreateVectorName, EdgeShard, FieldIndexOperations, IntegerIndexParams, OperationError,
+    PayloadFieldSchema, PayloadSchemaParams, UpdateOperation, UuidIndexParams, VectorNameConfig,
     VectorNameOperations,
 };
 use serde_json::json;
@@ -195,11 +195,12 @@ fn graph_bytes(segments: &Path) -> u64 {
 
 /// `part` is the tenant index, the only field with graphs. Graphs for ranges or for the dead would cross tenants.
 fn create_indexes(engine: &EdgeShard) -> EdgeResult<()> {
-    let keyword = |is_tenant: bool| {
-        PayloadSchemaParams::Keyword(KeywordIndexParams {
+    // A keyword would be compared as text with every point that a search comes by: a quarter of its time.
+    let key_of_part = |is_tenant: bool| {
+        PayloadSchemaParams::Uuid(UuidIndexParams {
             is_tenant: Some(is_tenant),
             enable_hnsw: Some(is_tenant),
-            ..KeywordIndexParams::default()
+            ..UuidIndexParams::default()
         })
     };
     let range = || {
@@ -211,9 +212,9 @@ fn create_indexes(engine: &EdgeShard) -> EdgeResult<()> {
         })
     };
     for (name, schema) in [
-        (field::PART, keyword(true)),
-        (field::DEAD_PART, keyword(false)),
-        (field::USER_PART, keyword(false)),
+        (field::PART, key_of_part(true)),
+        (field::DEAD_PART, key_of_part(false)),
+        (field::USER_PART, key_of_part(false)),
         (field::VERSION, range()),
         (field::EXPIRES_AT, range()),
         (field::ENROLLED_AT, range()),

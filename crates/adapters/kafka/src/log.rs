@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::sync::watch;
 use vidimus_domain::Nonce;
 use vidimus_ports::{
     Append, Committed, EventLog, PortError, PortErrorKind, PortResult, Position, Random, Subscription, Topic,
@@ -44,6 +46,8 @@ pub struct KafkaEventLog {
     queries: Arc<Queries>,
     admin: OffThread<AdminClient<Context>>,
     incarnation: Incarnation,
+    /// How many consumers there are.
+    consumers: watch::Sender<usize>,
 }
 
 impl KafkaEventLog {
@@ -80,7 +84,24 @@ impl KafkaEventLog {
             appender: Arc::clone(&appender),
             random,
         };
-        Ok(Self { config, common, metrics, appender, queries, admin: OffThread::new(admin), incarnation })
+        Ok(Self {
+            config,
+            common,
+            metrics,
+            appender,
+            queries,
+            admin: OffThread::new(admin),
+            incarnation,
+            consumers: watch::Sender::new(0),
+        })
+    }
+
+    /// Waits until the consumers that were dropped have left their groups, so that their partitions are others' at once and
+    /// not when a session has run out; at most `patience`. Returns whether they have.
+    pub async fn close(&self, patience: Duration) -> bool {
+        let mut consumers = self.consumers.subscribe();
+        let left = consumers.wait_for(|present| *present == 0);
+        tokio::time::timeout(patience, left).await.is_ok()
     }
 
     /// Makes what is missing, the incarnation's topic last: so whoever finds it finds the others too, unless they were lost.
@@ -135,6 +156,7 @@ impl EventLog for KafkaEventLog {
             group: self.config.group(group),
             timeout: self.config.call_timeout,
             metrics: self.metrics.clone(),
+            present: self.consumers.clone(),
         };
         let joined = tokio::task::spawn_blocking(move || Consumer::join(params)).await.map_err(panicked)?;
         Ok(Box::new(joined?))
@@ -152,14 +174,16 @@ impl EventLog for KafkaEventLog {
 
     async fn trim(&self, topic: Topic, position: Position) -> PortResult<()> {
         let name = self.config.topic(topic);
-        let states = self.state(topic).await?;
-        let bounds = states.into_iter().find(|state| state.partition == position.partition);
-        let invalid = |reason| PortError::new(PortErrorKind::Invalid, "trim log").because(reason);
-        let bounds = bounds.ok_or_else(|| invalid("there is no such partition"))?;
-        if position.offset > bounds.next_offset {
-            return Err(invalid("it is past the end of the partition"));
+        let bounds = {
+            let name = name.clone();
+            self.ask(move |queries| queries.bounds(&name, position.partition, queries.deadline()))
+        };
+        let (first_offset, next_offset) = bounds.await?;
+        if position.offset > next_offset {
+            let error = PortError::new(PortErrorKind::Invalid, "trim log");
+            return Err(error.because("it is past the end of the partition"));
         }
-        if position.offset <= bounds.first_offset {
+        if position.offset <= first_offset {
             return Ok(());
         }
         self.delete_before(&name, position).await

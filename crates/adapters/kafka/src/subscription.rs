@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use vidimus_ports::{Committed, LogRecord, PortError, PortErrorKind, PortResult, Subscription, Topic};
 
@@ -46,6 +47,8 @@ pub(crate) struct ConsumerParams {
     /// The longest that a call may take.
     pub(crate) timeout: Duration,
     pub(crate) metrics: KafkaMetrics,
+    /// How many consumers there are: told when one has left its group.
+    pub(crate) present: watch::Sender<usize>,
 }
 
 /// A consumer of a group. Dropping it leaves the group, a moment later and on another thread.
@@ -80,10 +83,16 @@ impl Consumer {
         client.subscribe(&[&params.name]).map_err(port_error(CONTEXT))?;
         let client = Arc::new(client);
         let weak = Arc::downgrade(&client);
+        params.present.send_modify(|present| *present += 1);
         let thread = std::thread::Builder::new().name("kafka-consumer".to_owned());
         let running = thread.spawn({
             let shared = Arc::clone(&shared);
-            move || shared.run(&client)
+            let present = params.present.clone();
+            move || {
+                shared.run(&client);
+                drop(client);
+                present.send_modify(|present| *present -= 1);
+            }
         });
         running.map_err(|error| PortError::new(PortErrorKind::Internal, CONTEXT).because(error))?;
         Ok(Self { shared, client: weak, timeout: params.timeout })

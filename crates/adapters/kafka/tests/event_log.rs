@@ -174,7 +174,7 @@ async fn a_consumer_that_was_stopped_cannot_commit_over_its_successor() {
 /// A topic that was made by others.
 async fn make_topic(name: &str, partitions: i32, setting: (&str, &str)) {
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", broker().brokers());
+    client.set("bootstrap.servers", broker().uri().replace("kafka://", ""));
     let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     for (name, value) in [("retention.ms", "-1"), ("max.message.bytes", "4000000"), setting] {
@@ -249,7 +249,7 @@ async fn a_log_has_one_incarnation_until_a_topic_is_lost() {
     }
     assert_eq!(incarnations.len(), 1, "whoever races for it agrees");
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", broker().brokers());
+    client.set("bootstrap.servers", broker().uri().replace("kafka://", ""));
     let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
     let lost = format!("{}vidimus.audit", config.topic_prefix);
     let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
@@ -286,4 +286,8 @@ async fn dropped_waits_lose_no_record() {
     let (appended, read) = tokio::join!(writer, reader);
     assert_eq!(read.len(), 200);
     assert_eq!(read.into_iter().collect::<BTreeSet<_>>(), appended);
+
+    assert!(!log.close(Duration::ZERO).await, "a consumer is still there");
+    drop(consumer);
+    assert!(log.close(DEADLINE).await, "it has left its group");
 }

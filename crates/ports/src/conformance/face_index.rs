@@ -61,6 +61,7 @@ pub async fn conforms(subject: &Subject) -> PortResult<()> {
     reads::scores_are_exact_and_in_order(subject).await?;
     reads::thresholds_and_limits_hold(subject).await?;
     reads::faces_with_a_user_are_found_among_others(subject).await?;
+    reads::stored_faces_are_searched_by(subject).await?;
     reads::expiry_holds_to_the_millisecond(subject).await?;
     reads::age_expires_to_the_millisecond(subject).await?;
     reads::listings_page_in_order(subject).await?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use futures::stream;
 use tonic::{Response, Status};
-use vidimus_ports::SystemClock;
+use vidimus_ports::clock::ManualClock;
 use vidimus_ports::random::SeededRandom;
 
 use super::*;
@@ -27,12 +27,8 @@ fn state(name: &[u8], outcome: v1::BulkOutcome) -> v1::BulkState {
     v1::BulkState { image_id: name.to_vec(), outcome: outcome.into(), ..v1::BulkState::default() }
 }
 
-macro_rules! never {
-    ($($name:ident: $request:ident -> $response:ident),*) => {
-        $(async fn $name(&self, _: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
-            Err(Status::unimplemented("this is about bulk jobs"))
-        })*
-    };
+fn elsewhere<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("this is about bulk jobs"))
 }
 
 #[async_trait]
@@ -70,15 +66,54 @@ impl Ingestion for Door {
         Ok(Response::new(v1::BulkStatesResponse { states }))
     }
 
-    never!(
-        index_faces: IndexFacesRequest -> IndexFacesResponse,
-        delete_faces: DeleteFacesRequest -> DeleteFacesResponse,
-        create_user: CreateUserRequest -> CreateUserResponse,
-        delete_user: DeleteUserRequest -> DeleteUserResponse,
-        associate_faces: AssociateFacesRequest -> AssociateFacesResponse,
-        disassociate_faces: DisassociateFacesRequest -> DisassociateFacesResponse,
-        import_templates: ImportTemplatesRequest -> BulkState
-    );
+    async fn index_faces(
+        &self,
+        _: Request<v1::IndexFacesRequest>,
+    ) -> Result<Response<v1::IndexFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn delete_faces(
+        &self,
+        _: Request<v1::DeleteFacesRequest>,
+    ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn create_user(
+        &self,
+        _: Request<v1::CreateUserRequest>,
+    ) -> Result<Response<v1::CreateUserResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn delete_user(
+        &self,
+        _: Request<v1::DeleteUserRequest>,
+    ) -> Result<Response<v1::DeleteUserResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn associate_faces(
+        &self,
+        _: Request<v1::AssociateFacesRequest>,
+    ) -> Result<Response<v1::AssociateFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn disassociate_faces(
+        &self,
+        _: Request<v1::DisassociateFacesRequest>,
+    ) -> Result<Response<v1::DisassociateFacesResponse>, Status> {
+        elsewhere()
+    }
+
+    async fn import_templates(
+        &self,
+        _: Request<v1::ImportTemplatesRequest>,
+    ) -> Result<Response<v1::BulkState>, Status> {
+        elsewhere()
+    }
 }
 
 /// A clock on which a second passes in some milliseconds.

@@ -12,6 +12,9 @@ use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::errors::failure_from_status;
 
+/// Whose turn the bulk lane's photos are at the encoder: that of no tenant, but one beside them.
+const TURN: &str = "bulk";
+
 /// The embedding role elsewhere as an encoder.
 pub struct EncoderElsewhere {
     embedding: Arc<dyn Embedding>,
@@ -38,7 +41,12 @@ impl FaceEncoder for EncoderElsewhere {
     }
 
     async fn encode(&self, photo: Bytes) -> Result<EncodedPhoto, EncoderError> {
-        let request = v1::EmbedRequest { photo, placement: self.placement.to_string(), faces_max: 0 };
+        let request = v1::EmbedRequest {
+            photo,
+            placement: self.placement.to_string(),
+            faces_max: 0,
+            tenant: TURN.to_owned(),
+        };
         let answer = self.embedding.embed(Request::new(request)).await;
         let answer = answer.map_err(|status| error(failure_from_status(&status)))?.into_inner();
         let faces = answer.faces.into_iter().map(detected_from_proto).collect::<Result<_, _>>();

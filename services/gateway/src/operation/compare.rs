@@ -27,7 +27,10 @@ impl Operation for DetectFaces {
         input: Self::Input,
     ) -> Result<Self::Output, ApiError> {
         let photo = services.photo(context, input.image).await?;
-        let request = v1::DetectFacesRequest { photo: photo.bytes.clone() };
+        let request = v1::DetectFacesRequest {
+            photo: photo.bytes.clone(),
+            tenant: context.access.tenant.id.to_string(),
+        };
         let found = answered(services.deps.query.detect_faces(tonic::Request::new(request)).await)?;
         Ok(api::DetectFacesResponse { face_details: found.faces.into_iter().map(face_detail).collect() })
     }
@@ -56,6 +59,7 @@ impl Operation for CompareFaces {
             target: target.bytes.clone(),
             threshold_similarity: input.similarity_threshold.unwrap_or(THRESHOLD_DEFAULT),
             quality_filter: quality_filter(input.quality_filter.as_deref(), v1::QualityFilter::None),
+            tenant: context.access.tenant.id.to_string(),
         };
         let compared = answered(services.deps.query.compare_faces(tonic::Request::new(request)).await)?;
         let source = compared.source.unwrap_or_default();

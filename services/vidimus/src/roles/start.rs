@@ -121,7 +121,13 @@ pub(super) struct Starting<'a> {
 impl Starting<'_> {
     pub(super) fn embedding(&mut self) -> anyhow::Result<()> {
         let encoder = self.params.adapters.encoder()?;
-        let role = Arc::new(EmbeddingRole::new(EmbeddingDeps { encoder }, self.registry));
+        let limits = &self.params.config.encoder;
+        let deps = EmbeddingDeps {
+            encoder,
+            photos_at_once: limits.workers.get(),
+            photos_waiting_max: limits.queue_photos_max.get(),
+        };
+        let role = Arc::new(EmbeddingRole::new(deps, self.registry));
         let server = EmbeddingServer::from_arc(Arc::clone(&role));
         self.started.server.add(server.max_decoding_message_size(MESSAGE_BYTES_MAX));
         self.callees.embedding = Some(role);

@@ -136,14 +136,14 @@ impl Shared {
         let topic = self.topic.name();
         if arrival == Arrival::BegunAnew {
             self.metrics.skipped(self.topic, "begun_anew");
-            tracing::error!(
+            tracing::warn!(
                 topic,
                 partition,
                 "the log was lost and begun anew: it is read from its oldest record"
             );
         } else {
             self.metrics.skipped(self.topic, "trimmed");
-            tracing::error!(
+            tracing::warn!(
                 topic,
                 partition,
                 "the log was trimmed past the commit: it is read from its oldest record"

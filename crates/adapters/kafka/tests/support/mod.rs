@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use vidimus_kafka::{KafkaConfig, KafkaDeps, KafkaEventLog, KafkaMetrics, OpenError};
 use vidimus_ports::{LogRecord, Position, Random, Subscription, SystemRandom};
 
@@ -14,9 +13,11 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A cluster of one broker.
 pub struct Broker {
-    folder: PathBuf,
-    port: u16,
-    script: Option<Child>,
+    /// Its data, log and process id.
+    pub folder: PathBuf,
+    pub port: u16,
+    /// What runs it.
+    pub script: Option<Child>,
 }
 
 impl Broker {
@@ -48,35 +49,8 @@ impl Broker {
         self.script = Some(script);
     }
 
-    /// Kills the broker (SIGKILL) as it is; its data stays.
-    pub fn kill(&mut self) {
-        let mut script = self.script.take().expect("it runs");
-        // Its script first, which else would take the data with it.
-        script.kill().unwrap();
-        script.wait().unwrap();
-        let pid = std::fs::read_to_string(self.folder.join("broker-0.pid")).unwrap();
-        let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
-        kill_process(pid, Signal::KILL).unwrap();
-        let deadline = Instant::now() + DEADLINE;
-        while TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(Instant::now() < deadline, "a killed broker is gone in time");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Removes all that a killed broker has stored.
-    pub fn wipe(&self) {
-        assert!(self.script.is_none());
-        std::fs::remove_dir_all(self.folder.join("broker-0")).unwrap();
-        std::fs::remove_file(self.folder.join("cluster")).unwrap();
-    }
-
     pub fn uri(&self) -> String {
         format!("kafka://127.0.0.1:{}", self.port)
-    }
-
-    pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
     }
 
     pub async fn open(&self, config: &KafkaConfig) -> Result<KafkaEventLog, OpenError> {

@@ -9,7 +9,7 @@ use super::{
     sorted,
 };
 use crate::error::PortResult;
-use crate::face_index::{IndexSearch, ListedPoint, Listing};
+use crate::face_index::{IndexSearch, ListedPoint, Listing, StoredSearch};
 
 /// Scores are the cosines of the templates, best first, with what is shown of each face.
 pub async fn scores_are_exact_and_in_order(subject: &Subject) -> PortResult<()> {
@@ -73,6 +73,40 @@ pub async fn thresholds_and_limits_hold(subject: &Subject) -> PortResult<()> {
     }
     assert_eq!(faces_of(&ask(0.5, 1, Some(faces[0])).await?), [faces[1]], "the limit is of the others");
     assert_eq!(faces_of(&ask(-1.0, 10, Some(subject.face())).await?), faces);
+    Ok(())
+}
+
+/// A search by a stored face is one by its template, without itself; and none by a face that is not there, is another part's, erased or
+/// expired.
+pub async fn stored_faces_are_searched_by(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let [near, probe, far, gone] = subject.faces(4)[..] else { return Ok(()) };
+    let points = [
+        live(near, 1, blend(&[(0, 1.0), (1, 0.2)])),
+        live(probe, 1, along(0)),
+        live(far, 1, along(3)),
+        erased(gone, 1),
+    ];
+    subject.write(&gallery, &points).await?;
+    let ask = |gallery: &Gallery, face, now| StoredSearch {
+        gallery: gallery.clone(),
+        face,
+        limit: 10,
+        cosine_min: 0.5,
+        horizon: Horizon { now: UnixMillis::new(now), faces_cutoff: None },
+    };
+    let hits = subject.index.search_stored(ask(&gallery, probe, 0)).await?;
+    assert_eq!(hits.map(|hits| (faces_of(&hits), hits.gallery_faces)), Some((vec![near], 3)));
+    let other = Gallery { part: subject.gallery().part, ..gallery.clone() };
+    for (gallery, face, now) in [
+        (&gallery, subject.face(), 0),
+        (&other, probe, 0),
+        (&gallery, gone, 0),
+        (&gallery, probe, UnixMillis::NEVER.get()),
+    ] {
+        let hits = subject.index.search_stored(ask(gallery, face, now)).await?;
+        assert_eq!(hits, None, "I1, I3: {face} of {gallery:?} at {now}");
+    }
     Ok(())
 }
 
