@@ -13,7 +13,9 @@ use vidimus_domain::record::{
     without_stale,
 };
 use vidimus_domain::retention::Cutoffs;
-use vidimus_domain::user::{Claim, Creation, Deletion, TokenKey, User, UserIsFull, UserKey, create, delete};
+use vidimus_domain::user::{
+    Claim, Creation, Deletion, TokenKey, User, UserIsFull, UserKey, create, delete, merge,
+};
 use vidimus_domain::{FaceId, ImageId, UnixMillis, UserId};
 
 const T0: UnixMillis = UnixMillis::new(1_760_000_000_000);
@@ -196,4 +198,37 @@ fn a_held_face_stays_and_a_stale_claim_holds_nothing() {
     assert_eq!(without_stale(&claimed, &[number(1)], &[claim("anna", 6)]), *claimed);
     let shown = projection(&claimed, T0).write;
     assert!(shown.iter().all(|point| format!("{:?}", point.body).contains("anna")));
+}
+
+#[test]
+fn an_import_keeps_the_later_life_and_every_deletion() {
+    let reserved = |user: &User, numbers, now| {
+        user.reserved(&faces(numbers), &[], at(now)).expect("there is room")
+    };
+    let anna = reserved(&created(None, T0), 1..=1, T0.plus(SECOND));
+    let gone = deleted(&anna, T0.plus(SECOND * 2));
+    let grown = reserved(&anna, 2..=3, T0.plus(SECOND * 3));
+    let later = T0.plus(SECOND * 9);
+    let merged = |here: &User, imported: &User| merge(here, imported, at(later));
+
+    assert_eq!(merged(&gone, &grown), None, "deleted here");
+    let dead = merged(&grown, &gone).expect("deleted there");
+    assert_eq!((dead.id.clone(), dead.faces.clone()), (None, faces(1..=3)), "its claims are to be released yet");
+    let joined = merged(&anna, &grown).expect("faces join");
+    assert_eq!((joined.claim(), joined.faces.clone()), (anna.claim(), faces(1..=3)));
+    assert_eq!(merged(&grown, &anna), None, "the export is older");
+    assert_eq!(merged(&joined, &grown), None, "twice is once");
+
+    let released = gone.released(&faces(1..=1), at(T0.plus(SECOND * 4)));
+    let again = created_again(&released, T0.plus(SECOND * 5));
+    let reborn = merged(&anna, &again).expect("a later life");
+    assert_eq!((reborn.claim(), reborn.faces.clone()), (again.claim(), faces(1..=1)));
+    assert_eq!(merged(&again, &anna), None, "an earlier life");
+}
+
+fn created_again(before: &User, now: UnixMillis) -> User {
+    match create(Some(before), (origin(None).part, id("anna")), token("two"), at(now)) {
+        Creation::Write(user) => *user,
+        other => panic!("it should be created: {other:?}"),
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use prost::Message;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::codec::Stored;
-use vidimus_domain::record::PhotoKey;
+use vidimus_domain::record::{PhotoKey, Record};
 use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceNumber, Nonce};
 use vidimus_ledger::Walk;
@@ -70,6 +70,9 @@ async fn marks_of_erased_faces_go_after_a_day_and_husks_after_them() {
     assert_eq!((found.differences, found.removed_husks), (0, 1));
     assert!(world.read(&erased[0]).await.is_none());
     assert!(world.read(&erased[1]).await.is_some(), "its image id could be derived again");
+    let gone = world.blobs.get(&BlobKey::gone(&world.part(), record.origin.image)).await.unwrap();
+    let gone = Record::decode(&gone.expect("imports are to know of it").bytes).unwrap();
+    assert_eq!(gone, erased[0]);
 }
 
 #[tokio::test]

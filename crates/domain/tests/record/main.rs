@@ -5,6 +5,7 @@
 mod bulk;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod merge;
 
 use std::time::Duration;
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::body::{Body, to_bytes};
-use futures::Stream;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -36,7 +35,7 @@ impl Connection {
         let mut refusal = anyhow::anyhow!("admin.addresses names no process");
         for address in addresses {
             let connection = Self { address, token: token.clone() };
-            match connection.send((Method::GET, CHECK_PATH), Body::empty()).await {
+            match in_time(connection.send((Method::GET, CHECK_PATH), Body::empty())).await {
                 Ok(answer) if answer.status().is_success() => return Ok(connection),
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {
                     refusal = anyhow::anyhow!("{address} takes no exports and imports");
@@ -89,11 +88,16 @@ pub(super) fn chunks(
     }))
 }
 
+/// Waits for an answer to what is short.
+pub(super) async fn in_time<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::time::timeout(SILENCE_MAX, work).await.context("wait for the service's answer")?
+}
+
 /// All of a short answer.
 pub(super) async fn said(answer: Response<Incoming>) -> anyhow::Result<String> {
     let reading = to_bytes(Body::new(answer.into_body()), ANSWER_BYTES_MAX);
-    let body = tokio::time::timeout(SILENCE_MAX, reading).await.context("wait for the service's answer")?;
-    Ok(String::from_utf8_lossy(&body.context("read the service's answer")?).trim().to_owned())
+    let body = in_time(async { reading.await.context("read the service's answer") }).await?;
+    Ok(String::from_utf8_lossy(&body).trim().to_owned())
 }
 
 /// Ends where nothing moves any more: neither this process's reading of `moved` grows nor an answer comes.

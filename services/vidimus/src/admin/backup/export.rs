@@ -34,7 +34,8 @@ pub(super) async fn run(config: &Config, arguments: ExportArguments) -> anyhow::
     let bar = progress_bar(None).with_message("exporting");
     match place(config).await? {
         Place::Service(service) => {
-            let answer = service.post(EXPORT_PATH, Body::from(serde_json::to_vec(&scope)?)).await?;
+            let asked = Body::from(serde_json::to_vec(&scope)?);
+            let answer = connection::in_time(service.post(EXPORT_PATH, asked)).await?;
             let mut chunks = connection::chunks(answer);
             while let Some(chunk) = chunks.next().await {
                 let chunk = chunk?;

@@ -114,11 +114,11 @@ impl Importer {
         let uid_key = BlobKey::collection_uid(collection.tenant, collection.uid);
         self.put_new(&uid_key, &entry).await?;
         let key = BlobKey::collection(collection.tenant, &collection.name);
-        if !self.put(&key, collection.encode().into(), condition).await? {
-            let message = format!("the collection {} was made here at the same time", collection.name);
-            return Err(Failure::new(ErrorCode::Conflict, message));
+        if self.put(&key, collection.encode().into(), condition).await? || self.is_there(&key, &collection).await? {
+            return Ok(collection);
         }
-        Ok(collection)
+        let message = format!("the collection {} was made here at the same time", collection.name);
+        Err(Failure::new(ErrorCode::Conflict, message))
     }
 
     /// Whether the uid was heard of here.
@@ -131,9 +131,13 @@ impl Importer {
         if self.put(key, value.encode().into(), PutCondition::IfAbsent).await? {
             return Ok(());
         }
-        match self.read::<T>(key).await? {
-            Some((here, _)) if here == *value => Ok(()),
-            _ => Err(Failure::new(ErrorCode::AlreadyExists, format!("there is another {key} here"))),
+        match self.is_there(key, value).await? {
+            true => Ok(()),
+            false => Err(Failure::new(ErrorCode::AlreadyExists, format!("there is another {key} here"))),
         }
+    }
+
+    async fn is_there<T: Stored + PartialEq>(&self, key: &BlobKey, value: &T) -> Result<bool, Failure> {
+        Ok(self.read::<T>(key).await?.is_some_and(|(here, _)| here == *value))
     }
 }

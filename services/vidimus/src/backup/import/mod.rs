@@ -346,3 +346,6 @@ fn collection_key(collection: &Collection) -> BlobKey {
     BlobKey::collection(collection.tenant, &collection.name)
 }
 
+
+#[cfg(test)]
+mod tests;
