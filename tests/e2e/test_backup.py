@@ -2,6 +2,8 @@
 
 import os
 import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,14 @@ def another(tmp_path_factory: pytest.TempPathFactory):
     started.start()
     yield started
     started.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Waits until the index has followed."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.05)
 
 
 def export(service: Service, file: Path, tenant: str, *more: str) -> dict:
@@ -53,6 +63,17 @@ def test_a_tenant_moves_with_its_keys_faces_users_and_photos(service, another, p
     again = another.admin("import", str(file))
     assert (again["collections_made"], again["records_added"], again["photos_put"]) == (0, 0, 0)
     assert sorted(face_ids(there, "people")) == sorted([obama, biden])
+
+
+def test_a_tenant_moves_back(service, another, photos, folder):
+    key = another.new_tenant("returns")
+    client = another.client(key)
+    client.create_collection(CollectionId="people")
+    [face] = enrol(client, "people", photos.obama)
+    file = folder / "returns.export"
+    export(another, file, "returns")
+    assert service.admin("import", str(file))["records_added"] == 1
+    wait_for(lambda: search(service.client(key), "people", photos.obama2) == [face])
 
 
 def test_what_was_deleted_since_stays_deleted(service, another, photos, folder):
