@@ -202,9 +202,8 @@ fn a_held_face_stays_and_a_stale_claim_holds_nothing() {
 
 #[test]
 fn an_import_keeps_the_later_life_and_every_deletion() {
-    let reserved = |user: &User, numbers, now| {
-        user.reserved(&faces(numbers), &[], at(now)).expect("there is room")
-    };
+    let reserved =
+        |user: &User, numbers, now| user.reserved(&faces(numbers), &[], at(now)).expect("there is room");
     let anna = reserved(&created(None, T0), 1..=1, T0.plus(SECOND));
     let gone = deleted(&anna, T0.plus(SECOND * 2));
     let grown = reserved(&anna, 2..=3, T0.plus(SECOND * 3));
@@ -213,7 +212,11 @@ fn an_import_keeps_the_later_life_and_every_deletion() {
 
     assert_eq!(merged(&gone, &grown), None, "deleted here");
     let dead = merged(&grown, &gone).expect("deleted there");
-    assert_eq!((dead.id.clone(), dead.faces.clone()), (None, faces(1..=3)), "its claims are to be released yet");
+    assert_eq!(
+        (dead.id.clone(), dead.faces.clone()),
+        (None, faces(1..=3)),
+        "its claims are to be released yet"
+    );
     let joined = merged(&anna, &grown).expect("faces join");
     assert_eq!((joined.claim(), joined.faces.clone()), (anna.claim(), faces(1..=3)));
     assert_eq!(merged(&grown, &anna), None, "the export is older");

@@ -119,12 +119,7 @@ impl Reconciler {
     }
 
     /// Removes a husk. That there was one is remembered first: an older export may have its faces yet.
-    async fn remove_husk(
-        &self,
-        husk: &Record,
-        cutoffs: Cutoffs,
-        found: &mut Reconciled,
-    ) -> PortResult<()> {
+    async fn remove_husk(&self, husk: &Record, cutoffs: Cutoffs, found: &mut Reconciled) -> PortResult<()> {
         let (part, image) = (&husk.origin.part, husk.origin.image);
         if must_be_remembered(husk, cutoffs) {
             let put = self.deps.blobs.put(

@@ -114,7 +114,9 @@ impl Importer {
         let uid_key = BlobKey::collection_uid(collection.tenant, collection.uid);
         self.put_new(&uid_key, &entry).await?;
         let key = BlobKey::collection(collection.tenant, &collection.name);
-        if self.put(&key, collection.encode().into(), condition).await? || self.is_there(&key, &collection).await? {
+        if self.put(&key, collection.encode().into(), condition).await?
+            || self.is_there(&key, &collection).await?
+        {
             return Ok(collection);
         }
         let message = format!("the collection {} was made here at the same time", collection.name);

@@ -346,6 +346,5 @@ fn collection_key(collection: &Collection) -> BlobKey {
     BlobKey::collection(collection.tenant, &collection.name)
 }
 
-
 #[cfg(test)]
 mod tests;

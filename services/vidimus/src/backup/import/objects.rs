@@ -39,12 +39,7 @@ impl Importer {
         Write { now, nonce: self.deps.random.nonce(), cutoffs }
     }
 
-    async fn bring_user(
-        &self,
-        target: &Target,
-        key: &BlobKey,
-        exported: &User,
-    ) -> Result<Outcome, Failure> {
+    async fn bring_user(&self, target: &Target, key: &BlobKey, exported: &User) -> Result<Outcome, Failure> {
         for _ in 0..ATTEMPTS_MAX {
             let here = self.deps.blobs.get(key).await.map_err(failure_from_port)?;
             let (user, condition) = match here {
