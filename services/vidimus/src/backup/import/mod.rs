@@ -56,7 +56,7 @@ pub struct Imported {
     /// Records to which the export adds nothing.
     pub records_unchanged: u64,
     /// Records that stay deleted.
-    pub records_deleted_here: u64,
+    pub records_stay_deleted: u64,
     /// Photos that waited to be embedded and are not in the export.
     pub records_left_out: u64,
     /// Photos that were put.
@@ -142,7 +142,7 @@ impl Importer {
             self.take(&mut run, entry).await?;
         }
         self.finish_record(&mut run, None).await?;
-        run.finish_units().await?;
+        self.finish_collection(&mut run).await?;
         self.finish_tenant(&mut run).await?;
         Ok(run.imported)
     }
@@ -181,6 +181,7 @@ impl Importer {
     }
 
     async fn begin_collection(&self, run: &mut Run, entry: &Entry) -> Result<(), Failure> {
+        self.finish_collection(run).await?;
         self.finish_tenant(run).await?;
         let collection: Collection = keyed(entry, collection_key)?;
         let tenant = &run.tenant()?.tenant;
@@ -192,6 +193,15 @@ impl Importer {
         run.imported.collections_made += u64::from(is_made);
         run.target = Some(Arc::new(Target { here, exported }));
         Ok(())
+    }
+
+    /// What was brought in is of use only where the collection lives: its uid may have died meanwhile.
+    async fn finish_collection(&self, run: &mut Run) -> Result<(), Failure> {
+        run.finish_units().await?;
+        let Some(target) = run.target.take() else { return Ok(()) };
+        let found = self.deps.catalog.read_by_part(&target.here.part()).await?;
+        let gone = || refused(format!("the collection {} was deleted meanwhile", target.here.name));
+        found.map(drop).ok_or_else(gone)
     }
 
     /// The record that was read last has its photo now, or has none.
@@ -323,7 +333,7 @@ impl Imported {
                 self.photos_put += u64::from(photo);
             }
             Outcome::Unchanged => self.records_unchanged += 1,
-            Outcome::DeletedHere => self.records_deleted_here += 1,
+            Outcome::DeletedHere => self.records_stay_deleted += 1,
             Outcome::LeftOut => self.records_left_out += 1,
         }
     }

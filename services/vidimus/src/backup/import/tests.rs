@@ -202,7 +202,7 @@ async fn a_face_that_was_deleted_since_stays_deleted_with_its_husk_and_without()
 
     store.remove_husk(&husk).await;
     let imported = store.import(&export).await.unwrap();
-    assert_eq!((imported.records_added, imported.records_deleted_here), (0, 1));
+    assert_eq!((imported.records_added, imported.records_stay_deleted), (0, 1));
     assert_eq!(store.read(&record).await, None);
 }
 
