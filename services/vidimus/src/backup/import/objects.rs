@@ -65,16 +65,17 @@ impl Importer {
         exported: Record,
         photo: Option<Bytes>,
     ) -> Result<Outcome, Failure> {
-        let Some(exported) = self.as_imported(target, exported, photo.is_some()).await? else {
+        let Some(exported) = self.as_imported(target, exported, photo.is_some()) else {
             return Ok(Outcome::LeftOut);
         };
         let (part, image) = (exported.origin.part, exported.origin.image);
         for _ in 0..ATTEMPTS_MAX {
             let read = self.records.read(&part, image).await.map_err(failure_from_port)?;
+            let exported = self.with_claims_that_count(target, &exported).await?;
             let record = match &read.record {
                 // Its husk is put before it is removed: who finds no record looks for that after.
                 None if self.exists(&BlobKey::gone(&part, image)).await? => return Ok(Outcome::DeletedHere),
-                None => exported.clone(),
+                None => exported,
                 Some(here) => match merge(here, &exported, self.write(target)) {
                     Some(merged) => merged,
                     None => return self.found_done(here, &exported).await.map_err(failure_from_port),
@@ -95,23 +96,21 @@ impl Importer {
         Err(busy())
     }
 
-    /// The record as it may come in: what has expired is erased, claims that no user names are out, and no photo is named that the
-    /// export does not have. None where nothing is left to do with it: it waited to be embedded.
-    async fn as_imported(
-        &self,
-        target: &Target,
-        exported: Record,
-        has_photo: bool,
-    ) -> Result<Option<Record>, Failure> {
+    /// The record as it may come in: what has expired is erased, and no photo is named that the export does not have. None where
+    /// it waited to be embedded, and now cannot be.
+    fn as_imported(&self, target: &Target, exported: Record, has_photo: bool) -> Option<Record> {
         let mut record = expire(&exported, self.write(target)).unwrap_or(exported);
+        record.photos_to_remove.clear();
         if !has_photo {
             record.photo = None;
         }
-        if record.photo.is_none() && record.state == State::Accepted {
-            return Ok(None);
-        }
-        record.photos_to_remove.clear();
-        let claims = record.faces.iter().filter_map(|face| face.live()?.user.clone());
+        (record.photo.is_some() || record.state != State::Accepted).then_some(record)
+    }
+
+    /// Without the claims that no user names. The users are read after the record that is to be written over, as where faces are
+    /// associated: whoever takes a claim out in between has written that record too.
+    async fn with_claims_that_count(&self, target: &Target, exported: &Record) -> Result<Record, Failure> {
+        let claims = exported.faces.iter().filter_map(|face| face.live()?.user.clone());
         let mut named = BTreeMap::<Claim, Vec<FaceId>>::new();
         for claim in claims.collect::<Vec<_>>() {
             if named.contains_key(&claim) {
@@ -122,7 +121,7 @@ impl Importer {
             named.insert(claim, current.map(|user| user.faces).unwrap_or_default());
         }
         let is_named = |face, claim: &Claim| named.get(claim).is_some_and(|faces| faces.contains(&face));
-        Ok(Some(with_named_claims(record, is_named)))
+        Ok(with_named_claims(exported.clone(), is_named))
     }
 
     /// Where this or an earlier import has done all of it already, what was to follow is done again: whoever did it may have died.
