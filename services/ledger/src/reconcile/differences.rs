@@ -122,11 +122,8 @@ impl Reconciler {
     async fn remove_husk(&self, husk: &Record, cutoffs: Cutoffs, found: &mut Reconciled) -> PortResult<()> {
         let (part, image) = (&husk.origin.part, husk.origin.image);
         if must_be_remembered(husk, cutoffs) {
-            let put = self.deps.blobs.put(
-                &BlobKey::gone(part, image),
-                husk.encode().into(),
-                PutCondition::IfAbsent,
-            );
+            let gone = BlobKey::gone(part, image);
+            let put = self.deps.blobs.put(&gone, husk.encode().into(), PutCondition::IfAbsent);
             // Whoever died between the two has put it before.
             put.await.map(drop).or_else(|error| match error.kind() {
                 PortErrorKind::Conflict => Ok(()),
