@@ -92,7 +92,7 @@ async fn place(config: &Config) -> anyhow::Result<Place> {
         }
         Err(error) => return Err(error),
     };
-    let log = adapters::open_log(config, Arc::clone(&random), &mut Registry::default()).await?;
+    let log = adapters::open_log(config, Arc::clone(&random), &mut Registry::default()).await?.log;
     let catalog_deps =
         CatalogDeps { blobs: Arc::clone(&blobs), clock: Arc::clone(&clock), random: Arc::clone(&random) };
     let catalog = Arc::new(Catalog::new(catalog_deps, None));
