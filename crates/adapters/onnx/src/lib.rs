@@ -24,6 +24,7 @@ mod picture;
 mod pipeline;
 mod planes;
 mod pose;
+mod prelu;
 mod quality;
 mod queue;
 mod resize;
