@@ -51,7 +51,7 @@ pub fn accept(
     write: Write,
 ) -> Result<Acceptance, Refusal> {
     let mut record = match begin(origin, before, &bulk.request, write)? {
-        Begun::Record(record) => record,
+        Begun::Record(record) => *record,
         Begun::Ended(acceptance) => return Ok(acceptance),
     };
     record.photos_to_remove.retain(|photo| !bulk.photos_removed.contains(photo));
@@ -78,7 +78,7 @@ pub fn import(
         return Err(Refusal::TemplatesOutOfRange);
     }
     let mut record = match begin(origin, before, &request, write)? {
-        Begun::Record(record) => record,
+        Begun::Record(record) => *record,
         Begun::Ended(acceptance) => return Ok(acceptance),
     };
     let mut numbers = Vec::with_capacity(faces.len());
@@ -94,7 +94,7 @@ pub fn import(
 
 /// Whether there is something to do.
 enum Begun {
-    Record(Record),
+    Record(Box<Record>),
     Ended(Acceptance),
 }
 
@@ -114,7 +114,7 @@ fn begin(
     if record.requests.len() >= REQUESTS_PER_RECORD_MAX {
         return Err(Refusal::TooManyRequests);
     }
-    Ok(Begun::Record(record))
+    Ok(Begun::Record(Box::new(record)))
 }
 
 /// The embedding worker found faces: accepted → enrolled. None where the record is no longer accepted: someone else
