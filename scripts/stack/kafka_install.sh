@@ -2,7 +2,7 @@
 # Gets Apache Kafka's jars into $VIDIMUS_CACHE/stack/kafka/libs, for tests and `make stack`; every jar is checked by its hash.
 . "$(dirname "$0")/../lib.sh"
 
-command -v java >/dev/null || fail "java is missing: apt-get install -y openjdk-17-jre-headless"
+require_program java openjdk-17-jre-headless
 
 here="$ROOT/scripts/stack"
 kafka="$VIDIMUS_CACHE/stack/kafka"
@@ -10,7 +10,7 @@ hold_cache
 wanted="$(content_hash "$here/kafka.pom.xml" "$here/kafka.sha256")"
 [ "$(cat "$kafka/.stamp" 2>/dev/null || true)" != "$wanted" ] || exit 0
 
-command -v mvn >/dev/null || fail "mvn is missing: apt-get install -y maven"
+require_program mvn maven
 say "getting Apache Kafka into $kafka"
 rm -rf "$kafka"
 mkdir -p "$kafka"

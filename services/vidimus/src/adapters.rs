@@ -87,14 +87,23 @@ pub struct Opened {
     /// What is known of the face model.
     pub manifest: Manifest,
     edge: Option<Arc<EdgeIndex>>,
+    kafka: Option<Arc<KafkaEventLog>>,
 }
 
 impl Opened {
-    /// Ends the index in order, where it is in this process: no more optimisations, then a flush.
+    /// Ends in order what is not ended by letting go of it: consumers leave their groups, so that others have their partitions at
+    /// once; an index in this process makes no more graphs, and is flushed.
     ///
     /// # Errors
     /// Where the flush fails.
     pub async fn close(&self, patience: Duration) -> anyhow::Result<()> {
+        if let Some(kafka) = &self.kafka
+            && !kafka.close(patience).await
+        {
+            tracing::warn!(
+                "a consumer has not left its group; its partitions wait until its session has run out"
+            );
+        }
         match &self.edge {
             Some(edge) => edge.close(patience).await.context("close the index"),
             None => Ok(()),
@@ -140,15 +149,21 @@ pub(crate) async fn open_bucket(
     Ok((store, report.versioning))
 }
 
+/// A log with what is not the port's.
+pub(crate) struct OpenedLog {
+    pub(crate) log: Arc<dyn EventLog>,
+    kafka: Option<Arc<KafkaEventLog>>,
+}
+
 /// Opens the log.
 ///
 /// # Errors
 /// As [`open_blobs`].
-pub async fn open_log(
+pub(crate) async fn open_log(
     config: &Config,
     random: Arc<dyn Random>,
     registry: &mut Registry,
-) -> anyhow::Result<Arc<dyn EventLog>> {
+) -> anyhow::Result<OpenedLog> {
     match config.log_place()? {
         LogPlace::Files(folder) => {
             let options = LogOptions {
@@ -156,11 +171,13 @@ pub async fn open_log(
                 reserve_bytes: config.storage.reserve_bytes,
                 ..LogOptions::default()
             };
-            Ok(Arc::new(FileEventLog::open(Directory::open(folder)?, options, &*random)?))
+            let log = FileEventLog::open(Directory::open(folder)?, options, &*random)?;
+            Ok(OpenedLog { log: Arc::new(log), kafka: None })
         }
         LogPlace::Kafka(uri) => {
             let deps = KafkaDeps { random, metrics: KafkaMetrics::new(registry) };
-            Ok(Arc::new(KafkaEventLog::open(&uri, config.kafka.clone(), deps).await?))
+            let kafka = Arc::new(KafkaEventLog::open(&uri, config.kafka.clone(), deps).await?);
+            Ok(OpenedLog { log: Arc::clone(&kafka) as Arc<dyn EventLog>, kafka: Some(kafka) })
         }
     }
 }
@@ -198,9 +215,10 @@ pub async fn open(config: &Config, registry: &mut Registry) -> anyhow::Result<Op
         true => Some(open_photos(config, Arc::clone(&random)).await?),
         false => None,
     };
+    let (log, kafka) = log.map_or((None, None), |opened| (Some(opened.log), opened.kafka));
     let (index, edge) = index.map_or((None, None), |opened| (Some(opened.index), opened.edge));
     let adapters = Adapters { blobs, log, index, photos, encoder, clock, random };
-    Ok(Opened { adapters, manifest, edge })
+    Ok(Opened { adapters, manifest, edge, kafka })
 }
 
 /// The place of photos that tenants name by bucket, and that bulk jobs bring in.

@@ -293,7 +293,7 @@ mod tests {
             (KafkaConfig { append_timeout: Duration::ZERO, ..sound.clone() }, "a second"),
             (KafkaConfig { security: files, ..sound.clone() }, "security.tls is off"),
             (KafkaConfig { security: half, ..sound.clone() }, "go together"),
-            (KafkaConfig { sasl: sasl(Mechanism::Plain), ..sound.clone() }, "needs security.tls"),
+            (KafkaConfig { sasl: sasl(Mechanism::Plain), ..sound }, "needs security.tls"),
         ] {
             let error = config.check().unwrap_err().to_string();
             assert!(error.contains(about), "{error}");

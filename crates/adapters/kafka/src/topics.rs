@@ -231,8 +231,8 @@ mod tests {
             settings(&config).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let sound = Found { partitions: 12, replicas_min: 3, is_led: true, settings };
         let more = Found { partitions: 24, replicas_min: 5, ..sound.clone() };
-        assert_eq!(faults(&wanted, Some(&sound), &config), [String::new(); 0]);
-        assert_eq!(faults(&wanted, Some(&more), &config), [String::new(); 0]);
+        assert!(faults(&wanted, Some(&sound), &config).is_empty());
+        assert!(faults(&wanted, Some(&more), &config).is_empty());
         let with = |setting: &str, value: &str| {
             let mut settings = sound.settings.clone();
             settings.insert(setting.to_owned(), value.to_owned());
@@ -259,6 +259,6 @@ mod tests {
             assert!(faults[0].starts_with("topic vidimus.photos has "), "{faults:?}");
         }
         assert_eq!(faults(&wanted, None, &config).len(), 1);
-        assert_eq!(faults(&wanted, Some(&with("min.insync.replicas", "3")), &config), [String::new(); 0]);
+        assert!(faults(&wanted, Some(&with("min.insync.replicas", "3")), &config).is_empty());
     }
 }

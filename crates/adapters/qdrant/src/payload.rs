@@ -19,7 +19,7 @@ use crate::filter::NUMBER_MAX;
 
 /// The payload's fields that conditions are on.
 pub mod field {
-    /// Whose the live point is: `tenant/collection`. A tenant index: each has a graph of its own.
+    /// Whose the live point is: [`Part::index_key`]. A tenant index: each has a graph of its own.
     pub const PART: &str = "part";
     /// Whose the erased point was. No graph.
     pub const DEAD_PART: &str = "dead_part";
@@ -38,7 +38,7 @@ pub type Fields = HashMap<String, PayloadValue>;
 
 /// How conditions and payloads write a part. Here alone.
 pub fn part_value(part: &Part) -> String {
-    part.to_string()
+    part.index_key().to_string()
 }
 
 #[derive(Serialize, Deserialize)]

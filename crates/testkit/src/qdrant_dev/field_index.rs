@@ -1,4 +1,4 @@
-//! Indexes on the payload's fields: keywords and integers.
+//! Indexes on the payload's fields: keywords, UUIDs and integers.
 
 use qdrant_client::qdrant as api;
 use qdrant_client::qdrant::payload_index_params::IndexParams;
@@ -18,14 +18,16 @@ pub fn schema(request: &api::CreateFieldIndexCollection) -> Answer<engine::Paylo
         (Some(Ok(api::FieldType::Keyword)), Some(IndexParams::KeywordIndexParams(params))) => {
             keyword(params)?
         }
+        (Some(Ok(api::FieldType::Uuid)), None) => uuid(api::UuidIndexParams::default())?,
+        (Some(Ok(api::FieldType::Uuid)), Some(IndexParams::UuidIndexParams(params))) => uuid(params)?,
         (Some(Ok(api::FieldType::Integer)), None) => integer(api::IntegerIndexParams::default())?,
         (Some(Ok(api::FieldType::Integer)), Some(IndexParams::IntegerIndexParams(params))) => {
             integer(params)?
         }
-        (Some(Ok(api::FieldType::Keyword | api::FieldType::Integer)), Some(_)) => {
+        (Some(Ok(api::FieldType::Keyword | api::FieldType::Uuid | api::FieldType::Integer)), Some(_)) => {
             return Err(wrong("field_type and field_index_params are of different types"));
         }
-        (Some(Ok(_)), _) => return Err(unsupported("indexes on anything but keywords and integers")),
+        (Some(Ok(_)), _) => return Err(unsupported("indexes on anything but keywords, UUIDs and integers")),
     };
     Ok(engine::PayloadFieldSchema::FieldParams(params))
 }
@@ -41,6 +43,20 @@ fn keyword(given: api::KeywordIndexParams) -> Answer<engine::PayloadSchemaParams
         is_tenant: given.is_tenant,
         enable_hnsw: given.enable_hnsw,
         ..engine::KeywordIndexParams::default()
+    }))
+}
+
+fn uuid(given: api::UuidIndexParams) -> Answer<engine::PayloadSchemaParams> {
+    let understood = api::UuidIndexParams {
+        is_tenant: given.is_tenant,
+        enable_hnsw: given.enable_hnsw,
+        ..api::UuidIndexParams::default()
+    };
+    require_understood(&given, &understood, "an index on UUIDs")?;
+    Ok(engine::PayloadSchemaParams::Uuid(engine::UuidIndexParams {
+        is_tenant: given.is_tenant,
+        enable_hnsw: given.enable_hnsw,
+        ..engine::UuidIndexParams::default()
     }))
 }
 
@@ -76,6 +92,14 @@ pub fn told(info: engine::PayloadIndexInfo) -> Answer<api::PayloadSchemaInfo> {
                 ..api::KeywordIndexParams::default()
             };
             (api::PayloadSchemaType::Keyword, IndexParams::KeywordIndexParams(params))
+        }
+        Some(engine::PayloadSchemaParams::Uuid(params)) => {
+            let params = api::UuidIndexParams {
+                is_tenant: params.is_tenant,
+                enable_hnsw: params.enable_hnsw,
+                ..api::UuidIndexParams::default()
+            };
+            (api::PayloadSchemaType::Uuid, IndexParams::UuidIndexParams(params))
         }
         Some(engine::PayloadSchemaParams::Integer(params)) => {
             let params = api::IntegerIndexParams {

@@ -33,7 +33,8 @@ async fn what_is_set_up_otherwise_is_refused_in_one_sentence() -> Result<()> {
     let (index, mut fixture) = (target.index().await?, Fixture::new(1)?);
     let refusal = index.check().await.err().context("it was taken")?;
     ensure!(refusal.to_string().contains("its distance is Cosine and not Dot"), "{refusal}");
-    let written = index.write(&fixture.gallery, &fixture.points(1)).await;
+    let points = fixture.points(1);
+    let written = index.write(&fixture.gallery, &points).await;
     assert_eq!(
         written.map_err(|error| error.kind()),
         Err(PortErrorKind::Unavailable),

@@ -203,7 +203,7 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     }
     let log = match command {
         AdminCommand::SetRetention(_) | AdminCommand::DeadLetters(_) => {
-            Some(adapters::open_log(config, Arc::clone(&random), &mut Registry::default()).await?)
+            Some(adapters::open_log(config, Arc::clone(&random), &mut Registry::default()).await?.log)
         }
         _ => None,
     };

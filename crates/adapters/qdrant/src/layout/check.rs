@@ -98,8 +98,8 @@ fn missing_indexes(info: &CollectionInfo) -> Result<Vec<&'static FieldIndex>, St
 #[cfg(test)]
 mod tests {
     use qdrant_client::qdrant::{
-        CollectionConfig, CollectionParams, HnswConfigDiff, KeywordIndexParams, OptimizersConfigDiff,
-        PayloadIndexParams, PayloadSchemaInfo, PayloadSchemaType, VectorParamsMap, VectorsConfig,
+        CollectionConfig, CollectionParams, HnswConfigDiff, OptimizersConfigDiff, PayloadIndexParams,
+        PayloadSchemaInfo, PayloadSchemaType, UuidIndexParams, VectorParamsMap, VectorsConfig,
         payload_index_params::IndexParams,
     };
 
@@ -124,7 +124,7 @@ mod tests {
             let mut info = PayloadSchemaInfo { params: Some(index.params()), ..Default::default() };
             info.set_data_type(match index.params().index_params {
                 Some(IndexParams::IntegerIndexParams(_)) => PayloadSchemaType::Integer,
-                _ => PayloadSchemaType::Keyword,
+                _ => PayloadSchemaType::Uuid,
             });
             (index.name.to_owned(), info)
         };
@@ -182,7 +182,7 @@ mod tests {
                 config.optimizer_config.as_mut().unwrap().flush_interval_sec = Some(60);
             }),
             ("index on part", |info| {
-                let untenanted = IndexParams::KeywordIndexParams(KeywordIndexParams::default());
+                let untenanted = IndexParams::UuidIndexParams(UuidIndexParams::default());
                 info.payload_schema.get_mut("part").unwrap().params =
                     Some(PayloadIndexParams { index_params: Some(untenanted) });
             }),

@@ -1,6 +1,6 @@
 //! The adapter against a real server: SeaweedFS, which each test starts for itself on free ports and in a temporary folder.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod answers;
 mod check;
