@@ -1,6 +1,6 @@
 //! Structured logs, and who listens to the spans of traces beside them. They hold no templates, photos or secrets.
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -56,7 +56,8 @@ pub(crate) fn listeners(
     format: LogFormat,
     exporter: Option<Listener>,
 ) -> Result<Vec<Listener>, TelemetryError> {
-    let lines = lines(format).with_filter(EnvFilter::try_new(filter)?).with_filter(without_traces());
+    let shown = EnvFilter::try_new(filter)?.and(without_traces());
+    let lines = lines(format).with_filter(shown);
     let only_traces = Targets::new().with_target(traces::TARGET, LevelFilter::INFO);
     let exporter = exporter.map(|exporter| exporter.with_filter(only_traces).boxed());
     Ok([Some(lines.boxed()), exporter].into_iter().flatten().collect())
