@@ -2,11 +2,13 @@
 
 import base64
 import re
+import subprocess
 from pathlib import Path
 
 import grpc
 from asking import enrol, search
 from grpc_client import GrpcClient
+from service import binary
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/metrics.md"
 ROLES = ["gateway", "ingestion", "embedding", "indexing", "query", "ledger"]
@@ -36,11 +38,7 @@ def test_every_metric_of_the_page_is_exposed_by_its_role(service, key, client, c
     assert len(named) > 10 and named <= everywhere, named - everywhere
 
 
-def test_every_setting_of_the_page_is_one(service) -> None:
-    import subprocess
-
-    from service import binary
-
+def test_every_setting_of_the_page_is_one() -> None:
     command = [str(binary()), "serve", "--data", "/nowhere", "--models", "/nowhere", "--dump-config"]
     dumped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     settings = set(re.findall(r"`((?:gateway|worker|ingestion)\.\w+)`", PAGE.read_text()))
