@@ -2,9 +2,9 @@
 
     photos.py [--write-large FILE PORTRAIT] MODEL_DIR PHOTOS REPEATS
 
-MODEL_DIR holds the folded models (`yunet-2023mar.onnx`, `sface-2021dec.onnx`), the very files that Vidimus runs. PHOTOS is a
-photo or a folder of them (with its folders); all are encoded REPEATS times. It prints JSON: photos, faces, seconds,
-photos_per_second. `photos_per_second`, an example of `vidimus-onnx`, does the same steps.
+MODEL_DIR holds the folded models (`yunet-2023mar.onnx`, `sface-2021dec.onnx`), the very files that Vidimus loads; it runs the
+same arithmetic in other operators. PHOTOS is a photo or a folder of them (with its folders); all are encoded REPEATS times. It
+prints JSON: photos, faces, seconds, photos_per_second. `photos_per_second`, an example of `vidimus-onnx`, does the same steps.
 
 With --write-large it first makes FILE, a JPEG of 12 megapixels (4:2:0, quality 90) out of PORTRAIT: enlarged, with grain, so that
 its size is that of a camera's.

@@ -164,6 +164,18 @@ class Backing:
         folder = self.folder / "seaweedfs"
         self._say(s3_port=port, s3_folder=str(folder))
         self._seaweedfs(f'seaweedfs_start "{folder}" {port} {BUCKET}')
+        wait_until(self._has_bucket, None, "the bucket")
+
+    def _has_bucket(self) -> bool:
+        """Whether the bucket is there: the server answers before it has made it."""
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            boto3.client("s3", **self.s3_client()).head_bucket(Bucket=BUCKET)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
 
     def _seaweedfs(self, call: str) -> None:
         source = f'. "{SCRIPTS / "seaweedfs.sh"}" && {call}'
@@ -208,6 +220,11 @@ class Backing:
     def s3_credentials_file(self) -> Path:
         """Its credentials, in AWS's format."""
         return Path(self.said["s3_folder"]) / "credentials"
+
+    def s3_client(self) -> dict[str, str]:
+        """What an S3 client is made with."""
+        lines = (line.split(" = ") for line in self.s3_credentials_file.read_text().splitlines() if " = " in line)
+        return {"endpoint_url": self.s3_endpoint, "region_name": "us-east-1", **dict(lines)}
 
     def settings(self, name: str) -> dict[str, str]:
         """Settings of a service that shares the servers with others: everything of it begins with its name."""

@@ -100,17 +100,7 @@ class DistributedService(EmbeddedService):
         return self.page_at(self.processes.of(role)[0].said["operators"], path)
 
     def _s3(self):
-        credentials = dict(
-            line.split(" = ") for line in _backing.s3_credentials_file.read_text().splitlines() if " = " in line
-        )
-        return boto3.client(
-            "s3",
-            endpoint_url=_backing.s3_endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=credentials["aws_access_key_id"],
-            aws_secret_access_key=credentials["aws_secret_access_key"],
-            config=Config(s3={"addressing_style": "path"}),
-        )
+        return boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **_backing.s3_client())
 
     def objects(self) -> set[str]:
         pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{self.name}/")

@@ -18,7 +18,7 @@ import pytest
 from asking import enrol, face_count, face_ids
 from grpc_client import GrpcClient
 from PIL import Image
-from service import Key, Service, binary
+from service import Key, Service, binary, is_distributed
 
 PHOTOS = int(os.environ.get("VIDIMUS_BULK_PHOTOS", "200"))
 SIDE_PX = 320
@@ -49,13 +49,22 @@ def people(photos) -> list[bytes]:
     return [small(photo) for photo in (photos.obama, photos.biden, photos.astronaut)]
 
 
+def journals(service: Service) -> Path:
+    """Where the jobs of the service keep their journals."""
+    return (service.folder if is_distributed() else service.data) / "bulk"
+
+
 class Job:
     """`vidimus admin bulk-index …` as a process."""
 
     def __init__(self, service: Service, collection: str, *words: str) -> None:
-        command = [str(binary()), "admin", "bulk-index", "--json", "--data", str(service.data), "--tenant", "first"]
+        command = [str(binary()), "admin", "bulk-index", "--json", *service.admin_flags(), "--tenant", "first"]
         command += ["--collection", collection, *words]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if is_distributed():
+            command += ["--journal", str(journals(service))]
+        environment = {**os.environ, **service.admin_environment()}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
     def end(self) -> tuple[int, dict, str]:
         """Waits for it: its exit status, what it reported, and what it said beside."""
@@ -135,7 +144,7 @@ def test_a_killed_job_goes_on_and_every_photo_is_enrolled_once(folder: Path, pho
         status, report, said = run(service, "staff", str(source), "--job", job_id)
         assert status == 0, said
         took = time.monotonic() - began
-        shutil.rmtree(service.data / "bulk" / job_id)
+        shutil.rmtree(journals(service) / job_id)
         status, again, said = run(service, "staff", str(source), "--job", job_id)
         assert status == 0 and again["gone"] == len(deleted), (again, said)
         assert again["enrolled"] == PHOTOS - len(deleted), again
@@ -213,7 +222,7 @@ def test_ready_templates_are_a_thousand_to_a_record(service: Service, client, co
     # What is found is the very face.
     face = found["face-7"][0]
     assert client.delete_faces(CollectionId=collection, FaceIds=[face])["DeletedFaces"] == [face]
-    shutil.rmtree(service.data / "bulk" / report["job"])
+    shutil.rmtree(journals(service) / report["job"])
     status, again, said = run(service, collection, "--templates", str(file), "--job", report["job"], "--allow-refused")
     assert status == 0, said
     assert "face-7" not in by_external_id(client, collection), "a deleted face is back"

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use vidimus_domain::{Failure, UnixMillis};
+use vidimus_ports::consumer_group::lag;
 use vidimus_ports::{Clock, EventLog, PortResult, Topic};
 
 use crate::errors::failure_from_port;
@@ -73,12 +74,7 @@ pub async fn uncommitted(log: &dyn EventLog, topic: Topic) -> PortResult<u64> {
     let mut most = 0;
     for group in topic.groups() {
         let committed = log.committed(topic, group).await?;
-        let behind = state.iter().map(|partition| {
-            let place = committed.iter().find(|place| place.partition == partition.partition);
-            let offset = place.map_or(partition.first_offset, |place| place.offset);
-            partition.next_offset.saturating_sub(offset)
-        });
-        most = most.max(behind.sum());
+        most = most.max(lag(&state, &committed).iter().map(|(_, records)| records).sum());
     }
     Ok(most)
 }

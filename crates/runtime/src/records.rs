@@ -82,4 +82,13 @@ impl Records {
             Err(error) => Err(error),
         }
     }
+
+    /// Removes what the record was before it became this, where the store keeps such. For whoever erased from it, after its write,
+    /// and for whoever finds its erasure done already (rule 6).
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn forget_older(&self, record: &Record) -> PortResult<()> {
+        self.blobs.forget_versions(&BlobKey::record(&record.origin.part, record.origin.image)).await
+    }
 }

@@ -87,14 +87,20 @@ impl Users {
         }
         let condition = over.etag.clone().map_or(PutCondition::IfAbsent, PutCondition::IfMatch);
         match self.blobs.put(&over.key, user.encode().into(), condition).await {
-            Ok(_) => Ok(Written::Yes),
+            Ok(_) => {}
             Err(error) if error.kind() == PortErrorKind::Conflict => {
                 let now = self.read_at(&user.part, over.key.clone()).await?;
-                let ours = now.user.is_some_and(|stored| stored.nonce == user.nonce);
-                Ok(if ours { Written::Yes } else { Written::ReadAgain })
+                if now.user.is_none_or(|stored| stored.nonce != user.nonce) {
+                    return Ok(Written::ReadAgain);
+                }
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        if user.id.is_none() {
+            // A husk has no name; nor must its older versions, where the store keeps such.
+            self.blobs.forget_versions(&over.key).await?;
+        }
+        Ok(Written::Yes)
     }
 
     /// Of these claims those of a user, or of a life of it, that is no more. They never count again.

@@ -65,10 +65,7 @@ impl Encoder {
         if photo == b"text" {
             return Err(EncoderError::NotAPhoto("it is text".to_owned()));
         }
-        if self
-            .busy_times
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-            .is_ok()
+        if self.busy_times.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
         {
             return Err(EncoderError::Busy);
         }

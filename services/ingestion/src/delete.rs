@@ -66,6 +66,7 @@ impl Ingestion {
             self.project(part, &images, self.config.deletion_wait).await.map_err(decided)?;
         }
         for record in touched.filter_map(|erased| erased.record.as_ref()) {
+            self.records.forget_older(record).await.map_err(failure_from_port).map_err(decided)?;
             self.remove_photos(record).await?;
         }
         Ok(())

@@ -6,6 +6,7 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::event::AuditedAction;
 use vidimus_domain::record::State;
 use vidimus_domain::retention::RetentionRule;
@@ -27,6 +28,22 @@ async fn an_enrolment_stores_photo_and_record_and_says_so() {
     assert_eq!(faces.len(), 2);
     assert!(faces.iter().all(|face| face.image() == records[0].origin.image));
     assert!(matches!(world.audited().await[..], [AuditedAction::Enrolment { .. }]));
+}
+
+#[tokio::test]
+async fn a_deletion_leaves_nothing_in_older_versions_and_a_retry_makes_up_for_what_failed() {
+    let world = World::new().await;
+    let faces = world.enrol(world.photo("2 faces")).await.unwrap();
+    let origin = world.records().await[0].origin.clone();
+    let key = BlobKey::record(&origin.part, origin.image);
+    world.delete(&faces[..1]).await.unwrap();
+    assert_eq!(world.blobs.older_versions(&key), Vec::<bytes::Bytes>::new());
+    let failure = Fault::Fail(PortErrorKind::Unavailable);
+    world.faults.script(Stage::Delete(BlobKind::Record), Moment::Before, 0, failure);
+    assert_eq!(world.delete(&faces).await.unwrap_err().code, ErrorCode::Unavailable);
+    assert_eq!(world.blobs.older_versions(&key).len(), 1, "decided, and not carried out yet");
+    world.delete(&faces).await.unwrap();
+    assert_eq!(world.blobs.older_versions(&key), Vec::<bytes::Bytes>::new());
 }
 
 #[tokio::test]

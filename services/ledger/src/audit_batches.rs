@@ -41,6 +41,15 @@ struct Waiting {
     records: Vec<LogRecord>,
 }
 
+impl Waiting {
+    /// A partition that was lost and is given again begins at its commit: what waits already is given once more.
+    fn add(&mut self, record: LogRecord) {
+        if self.records.last().is_none_or(|last| last.position.offset < record.position.offset) {
+            self.records.push(record);
+        }
+    }
+}
+
 impl AuditBatches {
     /// Runs until shutdown; begins anew, at its commit, after any failure.
     pub(crate) async fn run(self) {
@@ -67,7 +76,7 @@ impl AuditBatches {
             let now = self.deps.clock.now();
             for record in records {
                 let partition = waiting.entry(record.position.partition);
-                partition.or_insert_with(|| Waiting { since: now, records: Vec::new() }).records.push(record);
+                partition.or_insert_with(|| Waiting { since: now, records: Vec::new() }).add(record);
             }
             let ending = self.shutdown.has_begun();
             let due = |waiting: &Waiting| ending || self.is_due(waiting, now);

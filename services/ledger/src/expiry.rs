@@ -68,6 +68,7 @@ impl Expirer {
             return Ok(Erased::default());
         }
         self.say_changed(&after).await?;
+        self.records.forget_older(&after).await?;
         self.remove_photos(&after).await?;
         let erased = Erased { faces: faces.len() as u64, photos: photos.into() };
         self.metrics.expired_faces.inc_by(erased.faces);

@@ -26,6 +26,7 @@ use reconcile::Reconciler;
 pub use reconcile::{Reconciled, Walk};
 use sweep::Sweeper;
 pub use sweep::Swept;
+use trim::Trimmer;
 
 /// How the ledger behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +107,13 @@ impl Ledger {
             shutdown: shutdown.clone(),
         };
         shutdown.spawn(audit.run());
-        shutdown.spawn(trim::run(config.clone(), self.deps.clone(), shutdown.clone()));
+        let trimmer = Trimmer {
+            deps: self.deps.clone(),
+            config: config.clone(),
+            metrics: Arc::clone(&self.metrics),
+            shutdown: shutdown.clone(),
+        };
+        shutdown.spawn(trimmer.run());
         shutdown.spawn(Arc::clone(self).sweep_for_ever(config.clone(), shutdown.clone()));
         shutdown.spawn(Arc::clone(self).reconcile_for_ever(config, shutdown.clone()));
     }

@@ -1,8 +1,18 @@
 //! What the ledger counts.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+/// Who is behind, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LagLabel {
+    pub(crate) topic: &'static str,
+    pub(crate) group: &'static str,
+    pub(crate) partition: u32,
+}
 
 /// Batches and differences.
 #[derive(Default)]
@@ -27,6 +37,8 @@ pub(crate) struct Metrics {
     pub(crate) overdue_photos: Gauge,
     /// For how long there has been something overdue.
     pub(crate) overdue_seconds: Gauge,
+    /// Records that a group has not committed.
+    pub(crate) lag: Family<LagLabel, Gauge>,
 }
 
 impl Metrics {
@@ -62,6 +74,11 @@ impl Metrics {
             &metrics.expired_photos,
         );
         metrics.register_overdue(registry);
+        registry.register(
+            "vidimus_log_lag_records",
+            "Records of a partition that a group has not committed",
+            metrics.lag.clone(),
+        );
         metrics
     }
 

@@ -6,6 +6,8 @@ mod world;
 
 use std::time::Duration;
 
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use prost::Message;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::codec::Stored;
@@ -13,7 +15,7 @@ use vidimus_domain::record::PhotoKey;
 use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceNumber, Nonce};
 use vidimus_ledger::Walk;
-use vidimus_ports::{BlobStore, EventLog, FaceIndex, Listing, PutCondition, Topic};
+use vidimus_ports::{Append, BlobStore, EventLog, FaceIndex, Listing, PutCondition, Topic};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::client_tokens::{ClientTokens, TokenUse};
 use world::World;
@@ -226,6 +228,27 @@ async fn audit_records_are_written_once_and_trimmed() {
             world.log.state(Topic::Audit).await.unwrap().iter().any(|state| state.first_offset == 5)
         })
         .await;
+}
+
+#[tokio::test]
+async fn how_far_a_group_is_behind_is_told() {
+    let world = World::new().await;
+    for request in 0..5 {
+        world.append_audit(request).await;
+    }
+    let change = world.log.append(Topic::Changes, Append::new(b"image", "change")).await.unwrap();
+    let mut registry = Registry::default();
+    let ledger = world.ledger_counted(&mut registry);
+    world.start(&ledger);
+    let told = |topic: &str, group: &str, partition: u32, records: u32| {
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let labels = format!(r#"{{topic="{topic}",group="{group}",partition="{partition}"}}"#);
+        text.contains(&format!("vidimus_log_lag_records{labels} {records}\n"))
+    };
+    world.until(async || told("vidimus.changes", "indexing", change.partition, 1)).await;
+    let audit = world.audit_partition().await;
+    world.until(async || told("vidimus.audit", "ledger", audit, 0)).await;
 }
 
 #[tokio::test]

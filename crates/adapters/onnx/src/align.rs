@@ -2,6 +2,8 @@
 
 use image::RgbImage;
 
+use crate::picture::Picture;
+
 const CHANNELS: usize = 3;
 /// Steps of a pixel at which the bilinear weights are taken (OpenCV `INTER_TAB_SIZE`).
 const STEPS: i64 = 32;
@@ -65,22 +67,16 @@ fn mean(points: &[[f64; 2]; 5]) -> [f64; 2] {
     sum.map(|value| value / points.len() as f64)
 }
 
-/// Cuts the face whose landmarks lie at `positions` out of an image: `side_px` × `side_px`, its landmarks on `template`. None
+/// Cuts the face whose landmarks lie at `positions` out of a photo: `side_px` × `side_px`, its landmarks on `template`. None
 /// where the landmarks are no face at all (they coincide).
 #[must_use]
 pub fn align(
-    image: &RgbImage,
+    photo: &Picture,
     positions: &[[f64; 2]; 5],
     template: &LandmarkTemplate,
     side_px: u32,
 ) -> Option<RgbImage> {
-    Similarity::between(positions, &targets(template)).map(|transform| warp(image, &transform, side_px))
-}
-
-/// Pixels of the image that are as wide as one of the face that [`align`] would cut out. None where that gives none.
-#[must_use]
-pub fn pixels_per_aligned(positions: &[[f64; 2]; 5], template: &LandmarkTemplate) -> Option<f64> {
-    Similarity::between(positions, &targets(template)).map(|transform| 1.0 / transform.a.hypot(transform.b))
+    Similarity::between(positions, &targets(template)).map(|transform| warp(photo, &transform, side_px))
 }
 
 fn targets(template: &LandmarkTemplate) -> [[f64; 2]; 5] {
@@ -91,7 +87,7 @@ fn targets(template: &LandmarkTemplate) -> [[f64; 2]; 5] {
 ///
 /// The arithmetic is that of `cv2.warpAffine(…, INTER_LINEAR)` for 8-bit images in OpenCV 4 (modules/imgproc/src/imgwarp.cpp):
 /// positions are rounded to 1/32 pixel. Exact positions, as in OpenCV 5, move a template by up to 1e-4 in cosine.
-fn warp(photo: &RgbImage, transform: &Similarity, side_px: u32) -> RgbImage {
+fn warp(photo: &Picture, transform: &Similarity, side_px: u32) -> RgbImage {
     let inverse = transform.inverse();
     let round = |value: f64| (value * POSITION_STEPS).round_ties_even() as i64;
     let half_step = POSITION_STEPS as i64 / STEPS / 2;
@@ -109,28 +105,17 @@ fn warp(photo: &RgbImage, transform: &Similarity, side_px: u32) -> RgbImage {
 }
 
 /// The photo's colour at a position in 1/32 pixels.
-fn sample(photo: &RgbImage, x: i64, y: i64) -> [u8; CHANNELS] {
+fn sample(photo: &Picture, x: i64, y: i64) -> [u8; CHANNELS] {
     let (column, row) = (x.div_euclid(STEPS), y.div_euclid(STEPS));
-    let (right, below) = (x.rem_euclid(STEPS), y.rem_euclid(STEPS));
-    let corners = [
-        (pixel(photo, column, row), (STEPS - right) * (STEPS - below)),
-        (pixel(photo, column + 1, row), right * (STEPS - below)),
-        (pixel(photo, column, row + 1), (STEPS - right) * below),
-        (pixel(photo, column + 1, row + 1), right * below),
-    ];
-    let mut colour = [0; CHANNELS];
-    for (channel, value) in colour.iter_mut().enumerate() {
-        let sum: i64 = corners.iter().map(|(pixel, weight)| i64::from(pixel[channel]) * weight).sum();
-        *value = ((sum + STEPS * STEPS / 2) / (STEPS * STEPS)) as u8;
-    }
-    colour
-}
-
-fn pixel(photo: &RgbImage, column: i64, row: i64) -> [u8; CHANNELS] {
-    match (u32::try_from(column), u32::try_from(row)) {
-        (Ok(x), Ok(y)) => photo.get_pixel_checked(x, y).map_or([0; CHANNELS], |pixel| pixel.0),
-        _ => [0; CHANNELS],
-    }
+    let (right, below) = (x.rem_euclid(STEPS) as u32, y.rem_euclid(STEPS) as u32);
+    let steps = STEPS as u32;
+    let weights =
+        [(steps - right) * (steps - below), right * (steps - below), (steps - right) * below, right * below];
+    let corners = photo.corners(column, row);
+    std::array::from_fn(|channel| {
+        let weighed = corners.iter().zip(weights).map(|(pixel, weight)| u32::from(pixel[channel]) * weight);
+        ((weighed.sum::<u32>() + steps * steps / 2) / (steps * steps)) as u8
+    })
 }
 
 #[cfg(test)]
@@ -195,23 +180,15 @@ mod tests {
     fn aligned_already_means_unchanged() {
         let photo = RgbImage::from_fn(112, 112, |x, y| Rgb([x as u8, y as u8, (x ^ y) as u8]));
         let template = TEMPLATE.map(|point| point.map(|value| value as f32));
-        assert_eq!(align(&photo, &TEMPLATE, &template, 112), Some(photo));
+        assert_eq!(align(&Picture::Whole(photo.clone()), &TEMPLATE, &template, 112), Some(photo));
     }
 
     #[test]
     fn outside_of_the_photo_is_black() {
-        let photo = RgbImage::from_pixel(112, 112, Rgb([200, 100, 50]));
+        let photo = Picture::Whole(RgbImage::from_pixel(112, 112, Rgb([200, 100, 50])));
         let template = TEMPLATE.map(|point| point.map(|value| value as f32 + 20.0));
         let aligned = align(&photo, &TEMPLATE, &template, 112).unwrap();
         assert_eq!(aligned.get_pixel(5, 60).0, [0, 0, 0]);
         assert_eq!(aligned.get_pixel(60, 60).0, [200, 100, 50]);
-    }
-
-    #[test]
-    fn a_face_twice_as_large_has_two_pixels_for_one() {
-        let template = TEMPLATE.map(|point| point.map(|value| value as f32));
-        let twice = TEMPLATE.map(|point| point.map(|value| 2.0 * value + 7.0));
-        assert!((pixels_per_aligned(&twice, &template).unwrap() - 2.0).abs() < 1e-6);
-        assert_eq!(pixels_per_aligned(&[[1.0, 1.0]; 5], &template), None);
     }
 }

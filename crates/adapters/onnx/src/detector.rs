@@ -1,6 +1,8 @@
 //! Finds faces: YuNet 2023mar (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
 //! Research 2023), pre- and post-processing as OpenCV's `FaceDetectorYN` does them.
 
+use std::borrow::Cow;
+
 use image::RgbImage;
 use ort::session::{Session, SessionOutputs};
 use ort::value::TensorRef;
@@ -8,8 +10,8 @@ use vidimus_domain::geometry::{BoundingBox, Landmarks, Point};
 use vidimus_domain::limits::FACES_PER_PHOTO_MAX;
 
 use crate::error::OnnxError;
-use crate::level::Level;
 use crate::manifest::DetectorManifest;
+use crate::picture::Picture;
 use crate::resize::resize_linear;
 
 /// Pixels between the cells of the three grids.
@@ -73,14 +75,13 @@ impl Detector {
         self.side_px_max
     }
 
-    /// The faces of the upright photo of which `photo` is a level, largest first, at most [`FACES_PER_PHOTO_MAX`].
+    /// The faces of a photo, largest first, at most [`FACES_PER_PHOTO_MAX`].
     ///
     /// # Errors
     /// Where the model fails or its outputs are not YuNet's.
-    pub fn detect(&mut self, photo: &Level) -> Result<Vec<Detection>, OnnxError> {
-        let [width, height] = shrunk(photo.photo_px, self.side_px_max);
-        let shrunk = (photo.photo_px != [width, height]).then(|| resize_linear(photo, width, height));
-        let input = Input::of(shrunk.as_ref().unwrap_or(&photo.image));
+    pub fn detect(&mut self, photo: &Picture) -> Result<Vec<Detection>, OnnxError> {
+        let [width, height] = shrunk(photo.size_px(), self.side_px_max);
+        let input = Input::of(&at_size(photo, [width, height]));
         let tensor =
             TensorRef::from_array_view(([1, 3, input.height, input.width], input.values.as_slice()))?;
         let outputs = self.session.run(ort::inputs![tensor])?;
@@ -104,6 +105,13 @@ fn shrunk(photo_px: [u32; 2], side_px_max: u32) -> [u32; 2] {
     let scale = f64::from(side_px_max) / f64::from(longest);
     let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
     [side(width), side(height)]
+}
+
+fn at_size(photo: &Picture, size_px: [u32; 2]) -> Cow<'_, RgbImage> {
+    match photo {
+        Picture::Whole(image) if photo.size_px() == size_px => Cow::Borrowed(image),
+        _ => Cow::Owned(resize_linear(photo, size_px)),
+    }
 }
 
 /// What the model is given: blue, green, red, 0 to 255, padded with zeros right and below.

@@ -32,8 +32,8 @@ impl Embedder {
     /// The templates of aligned faces of the manifest's size, in their order.
     ///
     /// Faces go through the model one by one, as any model can. Batches across requests were measured and do not pay on a CPU:
-    /// SFace on one thread (AMD EPYC with AVX-512, ONNX Runtime 1.31.1, November 2026) takes 28.2 ms a face alone, 27.7 in twos,
-    /// 28.0 in fours, 29.4 in eights, and a face would wait for the others.
+    /// SFace on one thread (AMD EPYC with AVX-512, ONNX Runtime 1.31.1, November 2026, before `PRelu` was rewritten) took 28.2 ms a
+    /// face alone, 27.7 in twos, 28.0 in fours, 29.4 in eights, and a face would wait for the others.
     ///
     /// # Errors
     /// Where the model fails, or its output is not of the manifest's dimension or has no direction.

@@ -1,5 +1,5 @@
 //! A photo's bytes: JPEG and PNG, told apart by content, limits checked before anything is decoded, EXIF orientation
-//! applied, decoded whole or reduced.
+//! applied.
 
 use std::io::Cursor;
 
@@ -10,12 +10,10 @@ use vidimus_domain::limits::{PHOTO_PIXELS_MAX, PHOTO_SIDE_PX_MIN};
 use vidimus_ports::EncoderError;
 
 use crate::jpeg::{self, JpegHeader};
-use crate::level::{Level, reduced};
+use crate::picture::Picture;
 
 /// Bytes of memory for each pixel that a PNG may take while it is decoded: four channels of 16 bits.
 const PNG_BYTES_PER_PIXEL_MAX: u64 = 8;
-/// The strongest reduction is to an eighth of each side.
-pub const HALVINGS_MAX: u32 = 3;
 
 /// Decodes a photo to 8-bit RGB, upright.
 ///
@@ -28,7 +26,7 @@ pub const HALVINGS_MAX: u32 = 3;
 /// `NotAPhoto` for what is neither JPEG nor PNG, is truncated or damaged, or is a JPEG in other colours than grey,
 /// RGB or CMYK; `TooManyPixels` and `TooSmall` by the header alone, before any pixel is decoded.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, EncoderError> {
-    Ok(Photo::open(bytes)?.level(0)?.image)
+    Photo::open(bytes)?.whole()
 }
 
 /// A photo whose header has been read and keeps within the limits.
@@ -42,8 +40,6 @@ pub struct Photo<'a> {
 enum Source<'a> {
     Jpeg(&'a [u8]),
     Png(Box<PngDecoder<Cursor<&'a [u8]>>>),
-    /// A PNG that was decoded: there is no cheaper way to a reduced one.
-    Decoded(RgbImage),
 }
 
 impl<'a> Photo<'a> {
@@ -80,37 +76,31 @@ impl<'a> Photo<'a> {
         if swaps_sides(self.orientation) { (height_px, width_px) } else { (width_px, height_px) }
     }
 
-    /// The photo with each side halved `halvings` times (at most [`HALVINGS_MAX`]), upright. What is left over at the end of
-    /// a side makes a pixel more.
+    /// Decodes every pixel, upright.
     ///
     /// # Errors
     /// `NotAPhoto` where it is truncated or damaged.
-    pub fn level(&mut self, halvings: u32) -> Result<Level, EncoderError> {
-        let stored = match &self.source {
-            Source::Jpeg(bytes) => jpeg::decode(bytes, halvings)?,
-            _ => self.decode_png(halvings)?,
+    pub fn whole(self) -> Result<RgbImage, EncoderError> {
+        let stored = match self.source {
+            Source::Jpeg(bytes) => jpeg::decode(bytes)?,
+            Source::Png(decoder) => eight_bits(DynamicImage::from_decoder(*decoder).map_err(not_a_photo)?),
         };
-        let (width_px, height_px) = self.size_px();
-        let image = upright(stored, self.orientation);
-        let (from_right, from_bottom) = flips(self.orientation);
-        let origin = |full: u32, reduced: u32, from_end: bool| {
-            if from_end { f64::from(full) - f64::from(reduced << halvings) } else { 0.0 }
-        };
-        let origin_px =
-            [origin(width_px, image.width(), from_right), origin(height_px, image.height(), from_bottom)];
-        Ok(Level { photo_px: [width_px, height_px], origin_px, halvings, image })
+        Ok(upright(stored, self.orientation))
     }
 
-    fn decode_png(&mut self, halvings: u32) -> Result<RgbImage, EncoderError> {
-        let empty = Source::Decoded(RgbImage::default());
-        let whole = match std::mem::replace(&mut self.source, empty) {
-            Source::Png(decoder) => eight_bits(DynamicImage::from_decoder(*decoder).map_err(not_a_photo)?),
-            Source::Decoded(whole) => whole,
-            Source::Jpeg(bytes) => jpeg::decode(bytes, 0)?,
-        };
-        let answer = if halvings == 0 { whole.clone() } else { reduced(&whole, halvings) };
-        self.source = Source::Decoded(whole);
-        Ok(answer)
+    /// Decodes it for a reader that looks at few of its pixels, if its longest side is `side_px` or more; else every pixel.
+    ///
+    /// # Errors
+    /// As [`Self::whole`].
+    pub fn picture(self, side_px: u32) -> Result<Picture, EncoderError> {
+        let (width_px, height_px) = self.stored_px;
+        if let Source::Jpeg(bytes) = self.source
+            && width_px.max(height_px) >= side_px
+            && let Some(planes) = jpeg::planes(bytes, self.orientation)?
+        {
+            return Ok(Picture::Planes(planes));
+        }
+        self.whole().map(Picture::Whole)
     }
 }
 
@@ -152,7 +142,8 @@ fn upright(pixels: RgbImage, orientation: Orientation) -> RgbImage {
     image.into_rgb8()
 }
 
-const fn swaps_sides(orientation: Orientation) -> bool {
+/// Whether the upright photo's columns are rows as stored.
+pub(crate) const fn swaps_sides(orientation: Orientation) -> bool {
     matches!(
         orientation,
         Orientation::Rotate90
@@ -163,7 +154,7 @@ const fn swaps_sides(orientation: Orientation) -> bool {
 }
 
 /// Whether the upright photo's first column, and its first row, are the last ones as stored.
-const fn flips(orientation: Orientation) -> (bool, bool) {
+pub(crate) const fn flips(orientation: Orientation) -> (bool, bool) {
     match orientation {
         Orientation::NoTransforms | Orientation::Rotate90FlipH => (false, false),
         Orientation::Rotate90 | Orientation::FlipHorizontal => (true, false),

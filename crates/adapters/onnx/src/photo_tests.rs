@@ -193,29 +193,65 @@ fn every_kind_of_png_is_read() {
     }
 }
 
-/// The same place has the same colour on every level, whichever way the photo was turned.
+/// A JPEG with colours of half the width and height, of pixels that all differ.
+fn noise(width: u32, height: u32, orientation: u8) -> Vec<u8> {
+    let image = RgbImage::from_fn(width, height, |x, y| {
+        let mixed = (x * 7_919 + y * 104_729).wrapping_mul(2_654_435_761);
+        Rgb([(mixed >> 8) as u8, (mixed >> 16) as u8, (mixed >> 24) as u8])
+    });
+    let mut compress = mozjpeg::Compress::new(mozjpeg::ColorSpace::JCS_RGB);
+    if orientation % 2 == 1 {
+        // One pass instead of several, as cameras write.
+        compress.set_fastest_defaults();
+    }
+    compress.set_size(width as usize, height as usize);
+    compress.set_chroma_sampling_pixel_sizes((2, 2), (2, 2));
+    compress.set_quality(92.0);
+    let mut started = compress.start_compress(Vec::new()).unwrap();
+    let mut exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0".to_vec();
+    exif[25] = orientation;
+    started.write_marker(mozjpeg::Marker::APP(1), &exif);
+    started.write_scanlines(image.as_raw()).unwrap();
+    started.finish().unwrap()
+}
+
+/// At every edge and in the middle, however it is turned, whatever its sides leave over of a block.
 #[test]
-fn levels_of_a_photo_lie_on_each_other() {
-    for orientation in 1..=8 {
-        let stored = picture(403, 301);
-        let photos = [jpeg(&stored, orientation), png(&stored)];
-        for bytes in photos.iter().take(if orientation == 1 { 2 } else { 1 }) {
-            let mut photo = Photo::open(bytes).unwrap();
-            let whole = photo.level(0).unwrap();
-            assert_eq!(whole.image.dimensions(), photo.size_px());
-            for halvings in 1..=HALVINGS_MAX {
-                let level = photo.level(halvings).unwrap();
-                let side = |side: u32| side.div_ceil(1 << halvings);
-                assert_eq!(level.image.dimensions(), (side(whole.image.width()), side(whole.image.height())));
-                let [x, y] = level.positions(&[[100.0, 90.0]; 5])[0];
-                let (there, here) = (
-                    level.image.get_pixel(x.round() as u32, y.round() as u32),
-                    whole.image.get_pixel(100, 90),
-                );
-                let near = there.0.iter().zip(here.0).all(|(there, here)| there.abs_diff(here) < 12);
-                assert!(near, "orientation {orientation}, {halvings} halvings: {there:?} and {here:?}");
-            }
+fn pixels_that_are_looked_at_are_those_of_the_whole_photo() {
+    for (width, height) in [(160, 96), (81, 83), (97, 130), (250, 191)] {
+        for orientation in 1..=8 {
+            let bytes = noise(width, height, orientation);
+            let whole = decode(&bytes).unwrap();
+            let picture = Photo::open(&bytes).unwrap().picture(0).unwrap();
+            let Picture::Planes(planes) = &picture else { panic!("not in planes") };
+            let what = format!("{width} × {height}, orientation {orientation}");
+            assert_eq!(whole.dimensions() == (height, width), orientation >= 5, "{what}");
+            assert_eq!(<[u32; 2]>::from(whole.dimensions()), picture.size_px(), "{what}");
+            let columns: Vec<usize> = (0..whole.width() as usize).collect();
+            let rows: Vec<usize> = (0..whole.height() as usize).collect();
+            assert!(planes.picked(&columns, &rows) == whole, "{what}");
+            let one = |x, y| Rgb(planes.pixel(x as usize, y as usize));
+            assert!(RgbImage::from_fn(whole.width(), whole.height(), one) == whole, "{what}");
         }
+    }
+}
+
+#[test]
+fn other_photos_are_decoded_whole() {
+    let picture_of = |bytes: &[u8], side_px| Photo::open(bytes).unwrap().picture(side_px).unwrap();
+    assert!(matches!(picture_of(&noise(100, 90, 1), 100), Picture::Planes(_)));
+    assert!(matches!(picture_of(&noise(100, 90, 1), 101), Picture::Whole(_)));
+    assert!(matches!(picture_of(&png(&picture(100, 90)), 0), Picture::Whole(_)));
+    assert!(matches!(picture_of(&inks([0; 4], true), 0), Picture::Whole(_)));
+}
+
+/// Half a JPEG is refused in planes too.
+#[test]
+fn a_truncated_photo_has_no_planes() {
+    let whole = noise(200, 180, 1);
+    for length in [whole.len() / 3, whole.len() / 2, whole.len() - 60] {
+        let read = Photo::open(&whole[..length]).and_then(|photo| photo.picture(0));
+        assert!(matches!(read, Err(EncoderError::NotAPhoto(_))), "{length}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use crate::level::Level;
+use crate::picture::Picture;
 
 /// Bits of a weight's fraction (OpenCV `INTER_RESIZE_COEF_BITS`).
 const WEIGHT_ONE: f32 = 2048.0;
@@ -17,39 +17,62 @@ struct Tap {
     second_weight: i32,
 }
 
-/// Resizes the photo of which `level` is a reduction to `width` × `height`, as `cv2.resize(…, INTER_LINEAR)` does for 8-bit images:
-/// pixel centres at halves, weights of 11 bits, 22 bits of product rounded to the nearest (OpenCV 4,
-/// modules/imgproc/src/resize.cpp, `HResizeLinear` and `VResizeLinear`). Shrinking by more than two skips pixels, as it does
-/// there: of the level, not of the photo.
+/// Resizes a photo to a width and a height, as `cv2.resize(…, INTER_LINEAR)` does for 8-bit images: pixel centres at halves,
+/// weights of 11 bits, 22 bits of product rounded to the nearest (OpenCV 4, modules/imgproc/src/resize.cpp, `HResizeLinear` and
+/// `VResizeLinear`). Shrinking by more than two skips pixels, as it does there.
 #[must_use]
-pub fn resize_linear(level: &Level, width: u32, height: u32) -> RgbImage {
-    let source = &level.image;
-    let columns = taps(level, 0, width);
-    let rows = taps(level, 1, height);
+pub fn resize_linear(photo: &Picture, size_px: [u32; 2]) -> RgbImage {
+    let [width, height] = photo.size_px();
+    let mut columns = taps(width, size_px[0]);
+    let mut rows = taps(height, size_px[1]);
+    match photo {
+        Picture::Whole(image) => blend(image, &columns, &rows),
+        Picture::Planes(planes) => {
+            let picked = planes.picked(&places(&columns), &places(&rows));
+            side_by_side(&mut columns);
+            side_by_side(&mut rows);
+            blend(&picked, &columns, &rows)
+        }
+    }
+}
+
+/// The samples that are taken, two for each tap.
+fn places(taps: &[Tap]) -> Vec<usize> {
+    taps.iter().flat_map(|tap| [tap.first, tap.second]).collect()
+}
+
+/// Taps of a picture that has nothing but the samples that they take.
+fn side_by_side(taps: &mut [Tap]) {
+    for (index, tap) in taps.iter_mut().enumerate() {
+        (tap.first, tap.second) = (2 * index, 2 * index + 1);
+    }
+}
+
+fn blend(source: &RgbImage, columns: &[Tap], rows: &[Tap]) -> RgbImage {
     let stride = source.width() as usize * CHANNELS;
     let pixels = source.as_raw();
-    let line = width as usize * CHANNELS;
-    let mut target = vec![0; line * height as usize];
+    let line = columns.len() * CHANNELS;
+    let mut target = vec![0; line * rows.len()];
     let (mut upper, mut lower) = (vec![0; line], vec![0; line]);
     for (row, resized) in rows.iter().zip(target.chunks_exact_mut(line)) {
-        blend_columns(&pixels[row.first * stride..][..stride], &columns, &mut upper);
-        blend_columns(&pixels[row.second * stride..][..stride], &columns, &mut lower);
+        blend_columns(&pixels[row.first * stride..][..stride], columns, &mut upper);
+        blend_columns(&pixels[row.second * stride..][..stride], columns, &mut lower);
         for ((value, first), second) in resized.iter_mut().zip(&upper).zip(&lower) {
             let first = (row.first_weight * (first >> 4)) >> 16;
             let second = (row.second_weight * (second >> 4)) >> 16;
             *value = ((first + second + 2) >> 2).clamp(0, 255) as u8;
         }
     }
-    RgbImage::from_raw(width, height, target).unwrap_or_default()
+    RgbImage::from_raw(columns.len() as u32, rows.len() as u32, target).unwrap_or_default()
 }
 
-/// The taps of `target` samples along an axis of the photo.
-fn taps(level: &Level, axis: usize, target: u32) -> Vec<Tap> {
-    let scale = f64::from(level.photo_px[axis]) / f64::from(target);
-    let last = [level.image.width(), level.image.height()][axis].saturating_sub(1) as usize;
+/// The taps of `target` samples along a side of `source` samples.
+fn taps(source: u32, target: u32) -> Vec<Tap> {
+    let scale = f64::from(source) / f64::from(target);
+    let last = source.saturating_sub(1) as usize;
     (0..target)
         .map(|index| {
-            let position = level.position((f64::from(index) + 0.5) * scale - 0.5, axis) as f32;
+            let position = ((f64::from(index) + 0.5) * scale - 0.5) as f32;
             let fraction = position - position.floor();
             let first_weight = ((1.0 - fraction) * WEIGHT_ONE).round_ties_even() as i32;
             let second_weight = (fraction * WEIGHT_ONE).round_ties_even() as i32;
@@ -81,12 +104,8 @@ mod tests {
 
     use super::*;
 
-    fn whole(image: RgbImage) -> Level {
-        Level { halvings: 0, photo_px: [image.width(), image.height()], origin_px: [0.0; 2], image }
-    }
-
     fn shrink(image: RgbImage, width: u32, height: u32) -> RgbImage {
-        resize_linear(&whole(image), width, height)
+        resize_linear(&Picture::Whole(image), [width, height])
     }
 
     fn column_of(values: &[u8]) -> RgbImage {
@@ -114,21 +133,5 @@ mod tests {
         let two = column_of(&[10, 250]);
         let grown: Vec<u8> = shrink(two, 1, 5).pixels().map(|pixel| pixel.0[0]).collect();
         assert_eq!(grown, [10, 34, 130, 226, 250]);
-    }
-
-    /// A ramp of 400 whose level was turned, so that it begins 1 before the photo: what is sampled lies where it lay.
-    #[test]
-    fn a_level_is_sampled_where_the_photo_would_be() {
-        let ramp = |first: f64, step: f64, count: u32| {
-            RgbImage::from_fn(count, 1, |x, _| Rgb([(first + step * f64::from(x)) as u8; 3]))
-        };
-        let photo = whole(ramp(0.0, 0.5, 400));
-        let image = ramp(0.25, 2.0, 100);
-        let level = Level { image, halvings: 2, photo_px: [400, 1], origin_px: [-1.0, 0.0] };
-        let (there, here) = (resize_linear(&photo, 100, 1), resize_linear(&level, 100, 1));
-        for column in 1..99 {
-            let (there, here) = (there.get_pixel(column, 0).0[0], here.get_pixel(column, 0).0[0]);
-            assert!(there.abs_diff(here) <= 1, "{column}: {there} and {here}");
-        }
     }
 }

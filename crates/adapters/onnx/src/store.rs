@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::OnnxError;
 use crate::manifest::{Manifest, ModelFile};
+use crate::prelu::without_prelu;
 
 /// A manifest's name in its model's directory.
 pub(crate) const MANIFEST_FILE: &str = "manifest.toml";
@@ -108,7 +109,7 @@ impl ModelStore {
             read_checked(&path, file.sha256.as_deref().unwrap_or_default(), IMPORT_MODEL)
         };
         let detector = read(&manifest.detector.file)?;
-        let embedder = read(&manifest.embedder.file)?;
+        let embedder = without_prelu(read(&manifest.embedder.file)?);
         Ok(Model { manifest, detector, embedder })
     }
 

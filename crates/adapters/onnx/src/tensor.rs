@@ -5,7 +5,7 @@ use crate::fold::refused;
 use crate::onnx_format::TensorProto;
 
 /// `TensorProto.DataType`.
-const FLOAT: i32 = 1;
+pub const FLOAT: i32 = 1;
 const UINT8: i32 = 2;
 const INT8: i32 = 3;
 const INT64: i32 = 7;
@@ -130,7 +130,8 @@ pub fn set_integers(tensor: &mut TensorProto, values: &[i64]) {
     tensor.raw_data = Some(values.iter().flat_map(|value| value.to_le_bytes()).collect());
 }
 
-fn floats(tensor: &TensorProto) -> Result<Vec<f32>, OnnxError> {
+/// The values of a `float` tensor.
+pub fn floats(tensor: &TensorProto) -> Result<Vec<f32>, OnnxError> {
     check(tensor, &[FLOAT])?;
     let values = match tensor.raw_data.as_deref() {
         Some(raw) => raw.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),

@@ -51,13 +51,13 @@ async fn the_graph_finds_what_an_exact_scan_finds() -> Result<()> {
     target.end().await
 }
 
-/// Waits until everything lies in segments with graphs.
+/// Waits until most lies in segments with graphs, and nothing more is to be built: what is too little for a graph is scanned.
 async fn optimized(client: &Qdrant, collection: &str) -> Result<()> {
     let began = Instant::now();
     loop {
         let info = client.collection_info(collection).await?.result.context("its state")?;
         let indexed = info.indexed_vectors_count.unwrap_or_default();
-        if info.status() == CollectionStatus::Green && indexed >= FACES as u64 {
+        if info.status() == CollectionStatus::Green && indexed >= FACES as u64 / 2 {
             return Ok(());
         }
         ensure!(began.elapsed() < PATIENCE, "{indexed} are indexed, and it is {:?}", info.status());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use serde::Serialize;
 use tonic::{Request, Response, Status};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::limits::PAGE_MAX;
@@ -14,7 +15,9 @@ use vidimus_proto::api;
 use super::Call;
 use super::faces::answer;
 use crate::error::ApiError;
-use crate::operation::{GetPhoto, Page, USERS_PAGE_MAX, faces_page, users_page};
+use crate::operation::{
+    GetPhoto, ListFaces, ListUsers, Operation, Page, USERS_PAGE_MAX, check_message, faces_page, users_page,
+};
 use crate::services::collection_ref;
 
 /// A stream of answers.
@@ -43,6 +46,7 @@ pub(super) async fn faces(
 ) -> Result<Response<Stream<api::Face>>, Status> {
     let call = Call::of(&request)?;
     let request = request.into_inner();
+    check::<ListFaces>(&call, &request)?;
     let collection = found(&call, &request.collection_id).await?;
     let user_id = request.user_id.unwrap_or_default();
     let walk = Walk::begun(call, collection);
@@ -72,7 +76,9 @@ pub(super) async fn users(
     request: Request<api::StreamUsersRequest>,
 ) -> Result<Response<Stream<api::User>>, Status> {
     let call = Call::of(&request)?;
-    let collection = found(&call, &request.into_inner().collection_id).await?;
+    let request = request.into_inner();
+    check::<ListUsers>(&call, &request)?;
+    let collection = found(&call, &request.collection_id).await?;
     let walk = Walk::begun(call, collection);
     let next = |mut walk: Walk<api::User>| async move {
         while walk.read.is_empty() {
@@ -99,6 +105,11 @@ pub(super) async fn photo(
         (!piece.is_empty()).then_some((Ok(api::PhotoPiece { bytes: piece }), (rest, call)))
     };
     Ok(Response::new(stream::unfold((whole, call), next).boxed()))
+}
+
+/// A stream takes what its listing takes, but for pages: it is checked along the listing's table.
+fn check<O: Operation>(call: &Call, request: &impl Serialize) -> Result<(), Status> {
+    check_message::<O>(request).map_err(|refusal| call.refuse(&refusal.into()))
 }
 
 async fn found(call: &Call, name: &str) -> Result<Arc<Collection>, Status> {

@@ -27,6 +27,8 @@ async fn enrolled(world: &World, image: u8) -> Record {
 
 async fn is_erased(world: &World, record: &Record) -> bool {
     let erased = world.read(record).await.unwrap().state == State::Erased;
+    let key = BlobKey::record(&record.origin.part, record.origin.image);
+    assert!(!erased || world.blobs.older_versions(&key).is_empty(), "a template is left in an older version");
     assert_eq!(world.has_photo(record).await, !erased, "the photo goes with its last face");
     erased
 }

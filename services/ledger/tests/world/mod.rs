@@ -107,9 +107,13 @@ impl World {
     /// A ledger whose tasks run.
     pub fn started_ledger(&self) -> Arc<Ledger> {
         let ledger = self.ledger();
+        self.start(&ledger);
+        ledger
+    }
+
+    pub fn start(&self, ledger: &Arc<Ledger>) {
         let config = LedgerConfig { audit_batch_wait: Duration::ZERO, ..LedgerConfig::default() };
         ledger.start(config, &self.shutdown);
-        ledger
     }
 
     pub fn now(&self) -> UnixMillis {
@@ -273,7 +277,7 @@ impl World {
         self.blobs.put(&key, batch.encode_to_vec().into(), PutCondition::IfAbsent).await.unwrap();
     }
 
-    async fn audit_partition(&self) -> u32 {
+    pub async fn audit_partition(&self) -> u32 {
         let states = self.log.state(Topic::Audit).await.unwrap();
         states.iter().find(|state| state.next_offset > 0).unwrap().partition
     }

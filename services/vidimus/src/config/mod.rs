@@ -214,7 +214,8 @@ impl Default for Models {
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Json }
+        // The client of S3 tells where it found credentials, again and again.
+        Self { filter: "info,aws_config=warn".to_owned(), format: LogFormat::Json }
     }
 }
 

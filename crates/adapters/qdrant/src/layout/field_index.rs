@@ -2,7 +2,7 @@
 
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::{
-    FieldType, IntegerIndexParams, PayloadIndexParams, PayloadSchemaInfo, PayloadSchemaType,
+    FieldType, IntegerIndexParams, PayloadIndexParams, PayloadSchemaInfo, PayloadSchemaType, UuidIndexParams,
 };
 
 use crate::payload::field;

@@ -55,6 +55,9 @@ pub struct BulkIndexArguments {
     /// Goes on with a job that broke off.
     #[arg(long, value_name = "ID")]
     pub job: Option<String>,
+    /// Where jobs keep their journals (default: `bulk` in the data directory, `vidimus-bulk` here where there is none).
+    #[arg(long, value_name = "FOLDER")]
+    pub journal: Option<PathBuf>,
     /// End well though photos were refused.
     #[arg(long)]
     pub allow_refused: bool,
@@ -93,7 +96,7 @@ pub(super) async fn run(
         collection: arguments.collection.clone(),
         source: source.unwrap_or_default(),
     };
-    let mut journal = Journal::open(&config.data()?.join("bulk"), &job_id, &job)?;
+    let mut journal = Journal::open(&journals(config, &arguments), &job_id, &job)?;
     let again = format!("should it break off, go on with --job {job_id}");
     output::note(&format!("job {job_id}: {} answered so far; {again}", journal.totals().answered()));
     let target = v1::BulkTarget { tenant: job.tenant, collection: job.collection, job_id: job_id.clone() };
@@ -117,6 +120,14 @@ pub(super) async fn run(
     }
     let is_fine = totals.refused == 0 || arguments.allow_refused;
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn journals(config: &Config, arguments: &BulkIndexArguments) -> PathBuf {
+    match (&arguments.journal, config.data()) {
+        (Some(folder), _) => folder.clone(),
+        (None, Ok(data)) => data.join("bulk"),
+        (None, Err(_)) => PathBuf::from("vidimus-bulk"),
+    }
 }
 
 /// The first of the configured processes that is there and takes jobs; the first refusal of one that does is the answer.

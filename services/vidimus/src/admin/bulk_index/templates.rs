@@ -166,7 +166,7 @@ mod tests {
         for (line, reason) in [
             (r#"{"template": [0.6, 0.8]}"#, "2 components, not 3"),
             (r#"{"template": [0.6, 0.9, 0.0]}"#, "unit length"),
-            (r#"{"template": [1e39, 0.0, 0.0]}"#, "no face"),
+            (r#"{"template": [1e39, 0.0, 0.0]}"#, "unit length"),
             (r#"{"template": [null, 0.0, 0.0]}"#, "no face"),
             (r#"{"template": [1, 0, 0], "external_image_id": "a b"}"#, "external image id"),
             (r#"{"template": [1, 0, 0], "confidence": 2}"#, "confidence"),
