@@ -114,10 +114,10 @@ async fn a_request_is_one_trace_across_calls_and_through_the_log() {
         ("project records", SpanKind::Internal),
     ];
     let mut parent = SpanId::from_hex("b7ad6b7169203331").unwrap();
-    for (name, kind) in way {
+    for (name, kind) in &way {
         let span = kept.span(name);
         assert_eq!(span.span_context.trace_id().to_string(), CLIENT_TRACE, "{name}");
-        assert_eq!((span.parent_span_id, &span.span_kind), (parent, &kind), "{name}");
+        assert_eq!((span.parent_span_id, &span.span_kind), (parent, kind), "{name}");
         assert_eq!(span.status, Status::Unset, "{name}");
         parent = span.span_context.span_id();
     }
