@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo test check setup toolchain venv assets javascript seaweedfs kafka build models test-rust test-e2e test-e2e-distributed stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
+.PHONY: help demo test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -27,7 +27,7 @@ help: ## Lists the commands.
 demo: build models ## Builds, starts a service on an empty directory, and shows it with boto3 and real photos.
 	$(STAGE) "demo" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out
 
-test: build models javascript seaweedfs kafka ## Sets up what it needs and runs every test.
+test: build models javascript seaweedfs kafka rotel ## Sets up what it needs and runs every test.
 	@$(MAKE) test-rust
 	@$(MAKE) test-e2e
 
@@ -56,6 +56,9 @@ seaweedfs: venv ## Gets the S3 server of the tests.
 
 kafka: setup ## Gets the Kafka broker of the tests (needs Java and Maven).
 	@scripts/stack/kafka_install.sh
+
+rotel: venv ## Gets the receiver of traces of the tests.
+	@scripts/stack/rotel.sh
 
 build: toolchain assets ## Builds everything once: the binary and the tests.
 	$(STAGE) "build" cargo build $(CARGO_SET)

@@ -17,6 +17,7 @@ def pytest_sessionstart() -> None:
         (models(), "models"),
         (cache() / "assets/photos", "assets"),
         (cache() / "javascript/.stamp", "javascript"),
+        (cache() / "stack/rotel/.stamp", "rotel"),
     ]:
         if not path.exists():
             pytest.exit(f"{path} is missing: run `make {command}`", returncode=2)

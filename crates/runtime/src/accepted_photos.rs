@@ -6,6 +6,8 @@ use vidimus_domain::codec::Stored;
 use vidimus_domain::event::AcceptedPhoto;
 use vidimus_ports::{Append, EventLog, PortResult, Position, Topic};
 
+use crate::traces;
+
 /// Appends photos to embed; durable on return.
 #[derive(Clone)]
 pub struct AcceptedPhotos {
@@ -25,6 +27,6 @@ impl AcceptedPhotos {
     /// Where the log cannot take it; it may be there all the same.
     pub async fn append(&self, photo: &AcceptedPhoto) -> PortResult<Position> {
         let append = Append::new(&photo.image.to_bytes(), photo.encode());
-        self.log.append(Topic::Photos, append).await
+        traces::append(&*self.log, Topic::Photos, append).await
     }
 }

@@ -6,6 +6,8 @@ use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Audit;
 use vidimus_ports::{Append, EventLog, PortResult, Position, Topic};
 
+use crate::traces;
+
 /// Appends audit records; durable on return.
 #[derive(Clone)]
 pub struct AuditLog {
@@ -24,6 +26,7 @@ impl AuditLog {
     /// # Errors
     /// Where the log cannot take it.
     pub async fn append(&self, audit: &Audit) -> PortResult<Position> {
-        self.log.append(Topic::Audit, Append::new(audit.request_id.as_bytes(), audit.encode())).await
+        let append = Append::new(audit.request_id.as_bytes(), audit.encode());
+        traces::append(&*self.log, Topic::Audit, append).await
     }
 }

@@ -20,6 +20,7 @@ use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::ingestion_server::Ingestion;
 
 use crate::errors::failure_from_status;
+use crate::traces::{self, Origin};
 
 /// Photos of one stream that are being accepted at a time.
 pub const ACCEPTING_MAX: usize = 4;
@@ -98,6 +99,7 @@ impl BulkJob {
             ask_at: self.clock.now(),
             heard_at: self.clock.now(),
             answers: answers.clone(),
+            origin: Origin::current(),
             job: Arc::new(self),
         };
         tokio::spawn(async move {
@@ -181,6 +183,8 @@ struct Session {
     /// When the sender was heard of last, or something was waited for.
     heard_at: UnixMillis,
     answers: mpsc::Sender<Result<JobAnswer, Failure>>,
+    /// The request that brings the job. Its photos are too many for one trace.
+    origin: Origin,
 }
 
 impl Session {
@@ -214,9 +218,11 @@ impl Session {
             return Ok(());
         };
         let job = Arc::clone(&self.job);
+        let part = self.origin.part("bulk photo");
         let accepting = async move {
             let name = photo.name.clone();
-            JobAnswer { name, state: job.accept(photo).await }
+            let state = traces::noted(part, job.accept(photo)).await;
+            JobAnswer { name, state }
         };
         self.accepting.push(Box::pin(accepting));
         Ok(())

@@ -6,6 +6,8 @@ use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Change;
 use vidimus_ports::{Append, EventLog, PortResult, Position, Topic};
 
+use crate::traces;
+
 /// Appends change events; durable on return.
 #[derive(Clone)]
 pub struct Changes {
@@ -24,6 +26,7 @@ impl Changes {
     /// # Errors
     /// Where the log cannot take it; it may be there all the same.
     pub async fn append(&self, change: &Change) -> PortResult<Position> {
-        self.log.append(Topic::Changes, Append::new(&change.image.to_bytes(), change.encode())).await
+        let append = Append::new(&change.image.to_bytes(), change.encode());
+        traces::append(&*self.log, Topic::Changes, append).await
     }
 }

@@ -1,5 +1,5 @@
 //! What every role needs besides its ports: the error tables, the catalog, the record store, calls between
-//! processes, shutdown, telemetry.
+//! processes, shutdown, telemetry, traces.
 
 pub mod accepted_photos;
 pub mod audit;
@@ -17,6 +17,7 @@ pub mod records;
 pub mod requests;
 pub mod shutdown;
 pub mod telemetry;
+pub mod traces;
 pub mod transport;
 pub mod turns;
 pub mod users;

@@ -8,6 +8,8 @@ use vidimus_domain::record::{Record, is_fresh};
 use vidimus_domain::{ImageId, Part, UnixMillis};
 use vidimus_ports::{BlobStore, Clock, Etag, PortError, PortErrorKind, PortResult, PutCondition};
 
+use crate::traces;
+
 /// Reads and writes records.
 #[derive(Clone)]
 pub struct Records {
@@ -69,7 +71,8 @@ impl Records {
         }
         let key = BlobKey::record(&record.origin.part, record.origin.image);
         let condition = over.etag.clone().map_or(PutCondition::IfAbsent, PutCondition::IfMatch);
-        match self.blobs.put(&key, record.encode().into(), condition).await {
+        let put = self.blobs.put(&key, record.encode().into(), condition);
+        match traces::step("put record", put).await {
             Ok(_) => Ok(Written::Yes),
             Err(error) if error.kind() == PortErrorKind::Conflict => {
                 let now = self.read(&record.origin.part, record.origin.image).await?;

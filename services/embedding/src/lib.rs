@@ -17,6 +17,7 @@ use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
+use vidimus_runtime::traces;
 use vidimus_runtime::turns::Turns;
 
 use metrics::Metrics;
@@ -96,7 +97,7 @@ impl Embedding for EmbeddingRole {
         let request = request.into_inner();
         let faces_max = request.faces_max;
         let call = self.metrics.begin();
-        match self.encode(request).await {
+        match traces::step("embed photo", self.encode(request)).await {
             Ok(encoded) => {
                 call.encoded(encoded.faces.len());
                 Ok(Response::new(response(&encoded, faces_max)))

@@ -11,12 +11,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use prometheus_client::registry::Registry;
+use tracing::{Instrument, Span};
 use vidimus_domain::RequestId;
 use vidimus_domain::catalog::Secret;
 use vidimus_runtime::catalog::Access;
 use vidimus_runtime::deadline;
+use vidimus_runtime::traces;
 
 use crate::admission::{Admission, TenantAdmission};
 use crate::body::{self, HeldBody};
@@ -55,6 +57,8 @@ pub(crate) struct Note {
     /// Whose request it is, once that is verified.
     pub(crate) tenant: Option<Arc<Access>>,
     pub(crate) body_bytes: usize,
+    /// The request in its trace.
+    pub(crate) span: Span,
     began: Instant,
 }
 
@@ -99,8 +103,10 @@ impl Gateway {
 async fn answer(State(gateway): State<Gateway>, request: Request) -> Response {
     let inner = gateway.inner;
     let _in_flight = inner.metrics.began();
-    let mut note = inner.begin(NO_OPERATION);
-    let outcome = AssertUnwindSafe(inner.process(request, &mut note)).catch_unwind().await;
+    let mut note = inner.begin(NO_OPERATION, request.headers());
+    let span = note.span.clone();
+    let processing = inner.process(request, &mut note).instrument(span);
+    let outcome = AssertUnwindSafe(processing).catch_unwind().await;
     let result = outcome.unwrap_or_else(|_| {
         tracing::error!(request_id = note.request_id, operation = note.operation, "a handler panicked");
         Err(ApiError::internal())
@@ -114,10 +120,11 @@ pub(crate) const SUCCEEDED: (&str, StatusCode) = ("ok", StatusCode::OK);
 
 impl Inner {
     /// What is known of a request that came now.
-    pub(crate) fn begin(&self, operation: &'static str) -> Note {
+    pub(crate) fn begin(&self, operation: &'static str, headers: &HeaderMap) -> Note {
         let id = uuid::Builder::from_random_bytes(self.services.deps.random.bytes16()).into_uuid();
         let request_id = id.to_string();
-        Note { request_id, operation, tenant: None, body_bytes: 0, began: Instant::now() }
+        let span = traces::request(headers);
+        Note { request_id, operation, tenant: None, body_bytes: 0, span, began: Instant::now() }
     }
 
     async fn process(&self, request: Request, note: &mut Note) -> Result<Answer, ApiError> {
@@ -191,6 +198,7 @@ impl Inner {
     pub(crate) fn note(&self, note: &Note, (outcome, status): (&'static str, StatusCode)) {
         let took = note.began.elapsed();
         self.metrics.answered(note.operation, outcome, took);
+        traces::answered(&note.span, note.operation, outcome, outcome != SUCCEEDED.0);
         let tenant = note.tenant.as_ref().map(|access| access.tenant.id.to_string());
         tracing::info!(
             request_id = note.request_id,
@@ -200,6 +208,7 @@ impl Inner {
             tenant,
             body_bytes = note.body_bytes,
             took_ms = took.as_millis() as u64,
+            trace_id = note.span.in_scope(traces::current_id),
             "request"
         );
     }

@@ -16,6 +16,7 @@ use vidimus_domain::event::Change;
 use vidimus_ports::{LogRecord, PortErrorKind, PortResult, Position, Subscription, Topic};
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::shutdown::Shutdown;
+use vidimus_runtime::traces;
 
 use crate::metrics::Metrics;
 use crate::projector::Projector;
@@ -82,7 +83,7 @@ impl Consumer {
         while !self.shutdown.has_begun() {
             let records = self.next(&mut *subscription).await?;
             if !records.is_empty() {
-                self.project_until_done(&records).await?;
+                traces::consuming(Topic::Changes, &records, self.project_until_done(&records)).await?;
                 progress.projected(&records, self.deps.clock.now());
                 self.metrics.changes.inc_by(records.len() as u64);
             }
@@ -144,7 +145,8 @@ impl Consumer {
         let mut changes: Vec<Change> = records.iter().filter_map(|record| self.decode(record)).collect();
         let mut pause = PAUSE_FIRST;
         loop {
-            let error = match self.projector.project_changes(&changes).await {
+            let error = match traces::step("project records", self.projector.project_changes(&changes)).await
+            {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };

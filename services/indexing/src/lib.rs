@@ -20,6 +20,7 @@ use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
 use vidimus_runtime::shutdown::Shutdown;
+use vidimus_runtime::traces;
 
 pub use baseline::Baseline;
 use metrics::Metrics;
@@ -110,7 +111,7 @@ impl v1::indexing_server::Indexing for Indexing {
         &self,
         request: Request<v1::ProjectRequest>,
     ) -> Result<Response<v1::ProjectResponse>, Status> {
-        let done = self.project_request(request.into_inner()).await;
+        let done = traces::step("project records", self.project_request(request.into_inner())).await;
         done.map(|()| Response::new(v1::ProjectResponse {})).map_err(|failure| status_from_failure(&failure))
     }
 }

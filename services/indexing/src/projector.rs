@@ -10,6 +10,7 @@ use vidimus_domain::record::{Projection, is_fresh, projection};
 use vidimus_domain::{ErrorCode, FaceNumber, Failure, ImageId, Part, UnixMillis, Version};
 use vidimus_ports::{PortError, PortErrorKind, PortResult, RemoveIf};
 use vidimus_runtime::records::Records;
+use vidimus_runtime::traces;
 
 use crate::IndexingDeps;
 use crate::metrics::Metrics;
@@ -108,10 +109,10 @@ impl Projector {
             removals.extend(projection.remove.into_iter().map(removal));
         }
         if !points.is_empty() {
-            self.deps.index.write(gallery, &points).await?;
+            traces::step("write to index", self.deps.index.write(gallery, &points)).await?;
         }
         if !removals.is_empty() {
-            self.deps.index.remove(gallery, &removals).await?;
+            traces::step("remove from index", self.deps.index.remove(gallery, &removals)).await?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::requests::{NamedCollection, face_view, named_collection, no_such_collection};
+use vidimus_runtime::traces;
 
 use crate::Ingestion;
 use crate::chosen::{Chosen, Embedded};
@@ -246,8 +247,8 @@ impl Ingestion {
         }
         let key = PhotoKey::new(now, self.deps.random.nonce());
         let blob_key = BlobKey::photo(&incoming.origin.part, incoming.origin.image, &key);
-        let put = self.deps.blobs.put(&blob_key, incoming.photo.clone(), PutCondition::IfAbsent).await;
-        put.map_err(failure_from_port)?;
+        let put = self.deps.blobs.put(&blob_key, incoming.photo.clone(), PutCondition::IfAbsent);
+        traces::step("put photo", put).await.map_err(failure_from_port)?;
         *stored = Some(StoredPhoto { key: key.clone(), put_at: now });
         Ok(key)
     }

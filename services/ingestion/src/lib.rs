@@ -31,6 +31,7 @@ use vidimus_runtime::client_tokens::ClientTokens;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status, status_from_failure};
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::records::Records;
+use vidimus_runtime::traces;
 use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
@@ -160,7 +161,7 @@ impl v1::ingestion_server::Ingestion for Ingestion {
         &self,
         request: Request<v1::IndexFacesRequest>,
     ) -> Result<Response<v1::IndexFacesResponse>, Status> {
-        let answer = self.enrol_photo(request.into_inner()).await;
+        let answer = traces::step("enrol photo", self.enrol_photo(request.into_inner())).await;
         self.metrics.enrolment(answer.as_ref().map(|answer| answer.faces.len()));
         answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
@@ -169,7 +170,7 @@ impl v1::ingestion_server::Ingestion for Ingestion {
         &self,
         request: Request<v1::DeleteFacesRequest>,
     ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
-        let answer = self.delete(request.into_inner()).await;
+        let answer = traces::step("erase faces", self.delete(request.into_inner())).await;
         self.metrics.deletion(answer.as_ref().map(|answer| answer.deleted.len()));
         answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
@@ -178,7 +179,7 @@ impl v1::ingestion_server::Ingestion for Ingestion {
         &self,
         request: Request<v1::AcceptPhotoRequest>,
     ) -> Result<Response<v1::BulkState>, Status> {
-        let answer = self.take_photo(request.into_inner()).await;
+        let answer = traces::step("accept photo", self.take_photo(request.into_inner())).await;
         self.metrics.bulk("photo", answer.as_ref().map(v1::BulkState::outcome));
         answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }
@@ -195,7 +196,7 @@ impl v1::ingestion_server::Ingestion for Ingestion {
         &self,
         request: Request<v1::ImportTemplatesRequest>,
     ) -> Result<Response<v1::BulkState>, Status> {
-        let answer = self.take_templates(request.into_inner()).await;
+        let answer = traces::step("import templates", self.take_templates(request.into_inner())).await;
         self.metrics.bulk("templates", answer.as_ref().map(v1::BulkState::outcome));
         answer.map(Response::new).map_err(|failure| status_from_failure(&failure))
     }

@@ -30,6 +30,7 @@ use vidimus_runtime::invariants::Invariants;
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::records::Records;
 use vidimus_runtime::requests::{NamedCollection, named_collection, no_such_collection};
+use vidimus_runtime::traces;
 use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
@@ -113,7 +114,7 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.trusted(self.search_by_face(request.into_inner()).await);
+        let result = self.trusted(traces::step("search", self.search_by_face(request.into_inner())).await);
         self.metrics.search("face", result.as_ref().err());
         answer(result)
     }
@@ -122,7 +123,7 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesByImageRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.trusted(self.search_by_photo(request.into_inner()).await);
+        let result = self.trusted(traces::step("search", self.search_by_photo(request.into_inner())).await);
         self.metrics.search("photo", result.as_ref().err());
         answer(result)
     }
@@ -145,7 +146,8 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchUsersRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        let result = self.trusted(self.search_users_by_stored(request.into_inner()).await);
+        let result =
+            self.trusted(traces::step("search", self.search_users_by_stored(request.into_inner())).await);
         self.metrics.search("stored, for users", result.as_ref().err());
         answer(result)
     }
@@ -154,7 +156,8 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchUsersByImageRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        let result = self.trusted(self.search_users_by_photo(request.into_inner()).await);
+        let result =
+            self.trusted(traces::step("search", self.search_users_by_photo(request.into_inner())).await);
         self.metrics.search("photo, for users", result.as_ref().err());
         answer(result)
     }

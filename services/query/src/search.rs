@@ -14,6 +14,7 @@ use vidimus_ports::{Candidate, Hits, IndexSearch, Listing, StoredSearch};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::requests::{NamedCollection, face_view};
+use vidimus_runtime::traces;
 
 use crate::Query;
 use crate::probe::no_face;
@@ -99,7 +100,7 @@ impl Query {
         let calibration = &self.deps.face_models.calibration;
         let asked = (search.threshold_similarity, search.target_fpir);
         let cosine_min = self.threshold(&search.collection, asked).await?;
-        let hits = self.look_up(&search, cosine_min).await?;
+        let hits = traces::step("search index", self.look_up(&search, cosine_min)).await?;
         self.audit_search(&search, cosine_min, &hits).await?;
         self.metrics.candidates.inc_by(hits.candidates.len() as u64);
         Ok(v1::SearchResponse {

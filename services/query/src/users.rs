@@ -23,6 +23,7 @@ use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::requests::{
     NamedCollection, face_view, named_collection, no_such_collection, no_such_user, user_status,
 };
+use vidimus_runtime::traces;
 
 use crate::Query;
 use crate::search::meaning;
@@ -192,7 +193,8 @@ impl Query {
                 horizon: search.collection.horizon(self.deps.clock.now()),
             };
             let began = tokio::time::Instant::now();
-            let hits = self.deps.index.search(index_search).await.map_err(failure_from_port)?;
+            let searched = traces::step("search index", self.deps.index.search(index_search)).await;
+            let hits = searched.map_err(failure_from_port)?;
             self.metrics.index_seconds.observe(began.elapsed().as_secs_f64());
             let claims = hits.candidates.iter().filter_map(|hit| hit.shown.user.clone()).collect::<Vec<_>>();
             self.look_at(&search.collection, &claims, found).await?;

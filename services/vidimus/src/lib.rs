@@ -15,13 +15,15 @@ mod operators;
 pub mod output;
 pub mod roles;
 pub mod serve;
+pub mod telemetry;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 use cli::{Cli, Command};
 use config::Config;
-use vidimus_runtime::telemetry;
+use telemetry::Telemetry;
+use vidimus_runtime::telemetry::LogFormat;
 
 /// Runs a command. Its failure is said on standard error, with what caused it.
 #[must_use]
@@ -45,13 +47,17 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 output::line(&config.dump()?);
                 return Ok(ExitCode::SUCCESS);
             }
-            telemetry::begin(&config.logs.filter, config.logs.format)?;
-            runtime()?.block_on(serve::serve(config, arguments.ready_file, Ok))?;
+            runtime()?.block_on(async {
+                let telemetry = Telemetry::begin(&config)?;
+                let served = serve::serve(config, arguments.ready_file, Ok).await;
+                telemetry.end().await;
+                served
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Admin(arguments) => {
             let config = config()?;
-            telemetry::begin("warn", telemetry::LogFormat::Text)?;
+            vidimus_runtime::telemetry::begin("warn", LogFormat::Text)?;
             runtime()?.block_on(admin::run(&config, arguments))
         }
         Command::Models(arguments) => {

@@ -28,6 +28,7 @@ use super::tls::Loaded;
 use super::{TransportConfig, TransportError};
 use crate::deadline;
 use crate::errors::status_from_failure;
+use crate::traces;
 
 /// How long an address that failed is left alone, at first and at most.
 const DOWN_FIRST: Duration = Duration::from_millis(250);
@@ -154,10 +155,13 @@ impl Pool {
         let timeout = self.deps.config.call_timeout;
         let patience = deadline::remaining().map_or(timeout, |left| left.min(timeout));
         let attempts = self.attempts(request.into_inner(), (Instant::now() + patience, repeat), send);
-        match tokio::time::timeout(patience, attempts).await {
-            Ok(answer) => answer,
-            Err(_) => Err(unavailable("another part of the service did not answer in time")),
-        }
+        let answered = async {
+            match tokio::time::timeout(patience, attempts).await {
+                Ok(answer) => answer,
+                Err(_) => Err(unavailable("another part of the service did not answer in time")),
+            }
+        };
+        traces::noted(traces::call(self.role), answered).await
     }
 
     async fn attempts<Q, A, F>(
@@ -175,6 +179,7 @@ impl Pool {
             let member = self.pick(&tried).await;
             let mut request = Request::new(message.clone());
             request.set_timeout(until.saturating_duration_since(Instant::now()));
+            traces::carry(request.metadata_mut());
             let answer = {
                 let _in_flight = member.begin();
                 send(member.channel.clone(), request).await

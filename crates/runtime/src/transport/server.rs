@@ -26,6 +26,7 @@ use vidimus_domain::{ErrorCode, Failure};
 use super::{TransportConfig, TransportError};
 use crate::deadline;
 use crate::errors::status_from_failure;
+use crate::traces;
 
 /// When a caller that was refused may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -170,9 +171,10 @@ impl Service<Request<Body>> for Router {
         };
         let patience = caller_patience(request.headers());
         let patience = patience.map_or(self.call_timeout, |patience| patience.min(self.call_timeout));
+        let span = traces::served(request.uri().path().trim_start_matches('/'), request.headers());
         Box::pin(async move {
             let _permit = permit;
-            deadline::within(patience, service.oneshot(request)).await
+            traces::answering(span, deadline::within(patience, service.oneshot(request))).await
         })
     }
 }

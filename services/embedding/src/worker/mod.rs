@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument, Span};
 use vidimus_ports::{
     BlobStore, Clock, EventLog, FaceEncoder, LogRecord, PortResult, Position, Random, Subscription, Topic,
 };
@@ -26,6 +27,7 @@ use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::changes::Changes;
 use vidimus_runtime::records::Records;
 use vidimus_runtime::shutdown::Shutdown;
+use vidimus_runtime::traces;
 
 pub use elsewhere::EncoderElsewhere;
 use metrics::Metrics;
@@ -169,7 +171,8 @@ impl Worker {
 
     async fn in_flight(&self, record: LogRecord) -> (Position, Ended) {
         let position = record.position;
-        (position, self.work(record).await)
+        let span = traces::consumed(Topic::Photos, &record).unwrap_or_else(Span::none);
+        (position, self.work(record).instrument(span).await)
     }
 
     /// Commits what is done; of each partition what everything before it is done too.

@@ -14,6 +14,7 @@ use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{EncodedPhoto, EncoderError, LogRecord, PortError, PortErrorKind, Topic};
 use vidimus_runtime::dead_letters::dead_letter;
 use vidimus_runtime::records::{Read, Written};
+use vidimus_runtime::traces;
 
 use super::{PAUSE_FIRST, Worker};
 
@@ -119,7 +120,7 @@ impl Worker {
         let Some(bytes) = self.photo(before).await? else {
             return Err(Trouble::Wrong("its photo is not in the store".to_owned()));
         };
-        let verdict = self.encode(bytes).await?;
+        let verdict = traces::step("embed photo", self.encode(bytes)).await?;
         self.conclude(&collection, read, &verdict).await
     }
 

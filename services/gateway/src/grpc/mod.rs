@@ -20,6 +20,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tonic::Status;
 use tower::Service;
+use tracing::Instrument;
 use vidimus_proto::api;
 use vidimus_proto::api::faces_server::FacesServer;
 
@@ -71,8 +72,10 @@ pub(crate) fn routes() -> Router<Gateway> {
 async fn answer(State(gateway): State<Gateway>, request: Request) -> Response {
     let inner = gateway.into_inner();
     let _in_flight = inner.metrics.began();
-    let mut note = inner.begin(method(request.uri().path()));
-    let outcome = AssertUnwindSafe(process(&inner, request, &mut note)).catch_unwind().await;
+    let mut note = inner.begin(method(request.uri().path()), request.headers());
+    let span = note.span.clone();
+    let processing = process(&inner, request, &mut note).instrument(span);
+    let outcome = AssertUnwindSafe(processing).catch_unwind().await;
     let result = outcome.unwrap_or_else(|_| {
         tracing::error!(request_id = note.request_id, operation = note.operation, "a handler panicked");
         Err(ApiError::internal())

@@ -15,6 +15,7 @@ use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::requests::{NamedCollection, named_collection};
+use vidimus_runtime::traces;
 
 use super::{job_request, name_in_job, state};
 use crate::Ingestion;
@@ -94,7 +95,8 @@ impl Ingestion {
             (_, None) => return Ok(None),
         };
         let key = BlobKey::photo(&incoming.origin.part, incoming.origin.image, &photo);
-        let put = self.deps.blobs.put(&key, incoming.photo.clone(), PutCondition::IfAbsent).await;
+        let put = self.deps.blobs.put(&key, incoming.photo.clone(), PutCondition::IfAbsent);
+        let put = traces::step("put photo", put).await;
         put.map_err(failure_from_port)?;
         match self.records.write(&record, &read).await.map_err(failure_from_port)? {
             Written::Yes => {

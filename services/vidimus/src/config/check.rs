@@ -26,6 +26,7 @@ impl Config {
         }
         self.gateway.check().map_err(|wrong| anyhow::anyhow!("gateway: {wrong}"))?;
         self.transport.check().map_err(|wrong| anyhow::anyhow!("transport: {wrong}"))?;
+        self.traces.check().context("traces")?;
         self.s3.check().context("s3")?;
         self.kafka.check().context("kafka")?;
         self.qdrant.check().context("qdrant")?;

@@ -29,6 +29,7 @@ use vidimus_s3::S3Config;
 
 use crate::cli::{ServeArguments, Settings};
 use crate::roles::Role;
+use crate::telemetry::Traces;
 
 pub use peers::{Peer, Peers};
 pub use places::{BlobsPlace, ImportsPlace, IndexPlace, LogPlace};
@@ -64,6 +65,8 @@ pub struct Config {
     pub models: Models,
     /// Log lines on standard error.
     pub logs: Logs,
+    /// Where traces go.
+    pub traces: Traces,
     /// What the embedded stores do with the disk.
     pub storage: Storage,
     /// The index, whichever it is.
@@ -171,6 +174,7 @@ impl Default for Config {
             listen: Listen::default(),
             models: Models::default(),
             logs: Logs::default(),
+            traces: Traces::default(),
             storage: Storage::default(),
             index_options: IndexOptions::default(),
             s3: S3Config::default(),
