@@ -135,9 +135,9 @@ pub enum KeyCommand {
 
 impl What {
     /// The command that the service carries out; the arguments of a job, which takes more than one.
-    fn command(self) -> Result<AdminCommand, BulkIndexArguments> {
+    fn command(self) -> Result<AdminCommand, Box<BulkIndexArguments>> {
         Ok(match self {
-            Self::BulkIndex(arguments) => return Err(arguments),
+            Self::BulkIndex(arguments) => return Err(Box::new(arguments)),
             Self::Tenant(TenantCommand::Create { name }) => AdminCommand::CreateTenant { name },
             Self::Tenant(TenantCommand::List) => AdminCommand::ListTenants,
             Self::Tenant(TenantCommand::Disable { name }) => {
@@ -169,7 +169,7 @@ impl What {
 pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<ExitCode> {
     let command = match arguments.what.command() {
         Ok(command) => command,
-        Err(bulk) => return bulk_index::run(config, bulk, arguments.json).await,
+        Err(bulk) => return bulk_index::run(config, *bulk, arguments.json).await,
     };
     let answer = execute(config, command).await?;
     if arguments.json {
