@@ -1,5 +1,5 @@
 //! The worker over fakes: what comes of accepted photos, and what failures and deaths in the middle leave.
-#![expect(clippy::unwrap_used, reason = "all of this is a test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

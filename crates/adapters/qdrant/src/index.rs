@@ -69,7 +69,7 @@ impl QdrantIndex {
     }
 
     async fn search_by(&self, search: &IndexSearch, effort: Option<SearchEffort>) -> PortResult<Hits> {
-        let found = self.search_points(search, effort).await;
+        let found = Box::pin(self.search_points(search, effort)).await;
         let nothing = Hits { candidates: Vec::new(), gallery_faces: 0 };
         self.or_absent(&search.gallery, found, nothing).map_err(|error| error.during("search index"))
     }

@@ -87,7 +87,7 @@ fn request(probe: Vec<f32>, using: String, limit: u64) -> engine::QueryRequest {
 }
 
 fn params(given: api::SearchParams) -> Answer<engine::SearchParams> {
-    let understood = api::SearchParams { acorn: None, idf: None, ..given.clone() };
+    let understood = api::SearchParams { acorn: None, idf: None, ..given };
     require_understood(&given, &understood, "a search's parameters")?;
     require_positive(given.hnsw_ef, "hnsw_ef")?;
     let quantization = given.quantization.map(|quantization| engine::QuantizationSearchParams {

@@ -148,11 +148,11 @@ enum Job {
 
 impl What {
     /// The command that the service carries out; the arguments of a job, which takes more than one.
-    fn command(self) -> Result<AdminCommand, Job> {
+    fn command(self) -> Result<AdminCommand, Box<Job>> {
         Ok(match self {
-            Self::BulkIndex(arguments) => return Err(Job::BulkIndex(arguments)),
-            Self::Export(arguments) => return Err(Job::Export(arguments)),
-            Self::Import(arguments) => return Err(Job::Import(arguments)),
+            Self::BulkIndex(arguments) => return Err(Box::new(Job::BulkIndex(arguments))),
+            Self::Export(arguments) => return Err(Box::new(Job::Export(arguments))),
+            Self::Import(arguments) => return Err(Box::new(Job::Import(arguments))),
             Self::Tenant(TenantCommand::Create { name }) => AdminCommand::CreateTenant { name },
             Self::Tenant(TenantCommand::List) => AdminCommand::ListTenants,
             Self::Tenant(TenantCommand::Disable { name }) => {
@@ -184,9 +184,7 @@ impl What {
 pub async fn run(config: &Config, arguments: AdminArguments) -> anyhow::Result<ExitCode> {
     let command = match arguments.what.command() {
         Ok(command) => command,
-        Err(Job::BulkIndex(bulk)) => return bulk_index::run(config, bulk, arguments.json).await,
-        Err(Job::Export(export)) => return backup::export(config, export, arguments.json).await,
-        Err(Job::Import(import)) => return backup::import(config, import, arguments.json).await,
+        Err(job) => return carry_out(config, *job, arguments.json).await,
     };
     let answer = execute(config, command).await?;
     if arguments.json {
@@ -256,5 +254,13 @@ fn print(answer: &Value) {
             }
         }
         other => output::line(&text(other)),
+    }
+}
+
+async fn carry_out(config: &Config, job: Job, json: bool) -> anyhow::Result<ExitCode> {
+    match job {
+        Job::BulkIndex(bulk) => bulk_index::run(config, bulk, json).await,
+        Job::Export(export) => backup::export(config, export, json).await,
+        Job::Import(import) => backup::import(config, import, json).await,
     }
 }
