@@ -36,7 +36,6 @@ pub fn request(headers: &HeaderMap) -> Span {
         target: TARGET,
         parent: None,
         "request",
-        otel.name = Empty,
         otel.kind = "server",
         otel.status_code = Empty,
         outcome = Empty,
@@ -46,7 +45,8 @@ pub fn request(headers: &HeaderMap) -> Span {
 
 /// Says what a request asked for, and what came of it.
 pub fn answered(span: &Span, operation: &'static str, outcome: &'static str, is_failure: bool) {
-    span.record("otel.name", operation);
+    // A span whose context has been asked for has begun, and then takes no other name from its fields.
+    span.context().span().update_name(operation);
     span.record("outcome", outcome);
     if is_failure {
         fail(span);
