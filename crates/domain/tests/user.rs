@@ -212,11 +212,7 @@ fn an_import_keeps_the_later_life_and_every_deletion() {
 
     assert_eq!(merged(&gone, &grown), None, "deleted here");
     let dead = merged(&grown, &gone).expect("deleted there");
-    assert_eq!(
-        (dead.id.clone(), dead.faces.clone()),
-        (None, faces(1..=3)),
-        "its claims are to be released yet"
-    );
+    assert_eq!((dead.id.clone(), dead.faces), (None, faces(1..=3)), "its claims are to be released yet");
     let joined = merged(&anna, &grown).expect("faces join");
     assert_eq!((joined.claim(), joined.faces.clone()), (anna.claim(), faces(1..=3)));
     assert_eq!(merged(&grown, &anna), None, "the export is older");
@@ -225,7 +221,7 @@ fn an_import_keeps_the_later_life_and_every_deletion() {
     let released = gone.released(&faces(1..=1), at(T0.plus(SECOND * 4)));
     let again = created_again(&released, T0.plus(SECOND * 5));
     let reborn = merged(&anna, &again).expect("a later life");
-    assert_eq!((reborn.claim(), reborn.faces.clone()), (again.claim(), faces(1..=1)));
+    assert_eq!((reborn.claim(), reborn.faces), (again.claim(), faces(1..=1)));
     assert_eq!(merged(&again, &anna), None, "an earlier life");
 }
 

@@ -49,7 +49,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             }
             runtime()?.block_on(async {
                 let telemetry = Telemetry::begin(&config)?;
-                let served = serve::serve(config, arguments.ready_file, Ok).await;
+                let served = Box::pin(serve::serve(config, arguments.ready_file, Ok)).await;
                 telemetry.end().await;
                 served
             })?;

@@ -23,7 +23,7 @@ impl Ingestion for Remote {
         request: Request<v1::IndexFacesRequest>,
     ) -> Result<Response<v1::IndexFacesResponse>, Status> {
         let send = |channel, request| async move { client(channel).index_faces(request).await };
-        self.pool.call(request, Repeat::NotSent, send).await
+        Box::pin(self.pool.call(request, Repeat::NotSent, send)).await
     }
 
     async fn delete_faces(
@@ -31,7 +31,7 @@ impl Ingestion for Remote {
         request: Request<v1::DeleteFacesRequest>,
     ) -> Result<Response<v1::DeleteFacesResponse>, Status> {
         let send = |channel, request| async move { client(channel).delete_faces(request).await };
-        self.pool.call(request, Repeat::NotSent, send).await
+        Box::pin(self.pool.call(request, Repeat::NotSent, send)).await
     }
 
     async fn accept_photo(
@@ -40,7 +40,7 @@ impl Ingestion for Remote {
     ) -> Result<Response<v1::BulkState>, Status> {
         let send = |channel, request| async move { client(channel).accept_photo(request).await };
         // What a job has brought in is known by the job's id.
-        self.pool.call(request, Repeat::Always, send).await
+        Box::pin(self.pool.call(request, Repeat::Always, send)).await
     }
 
     async fn bulk_states(
@@ -48,7 +48,7 @@ impl Ingestion for Remote {
         request: Request<v1::BulkStatesRequest>,
     ) -> Result<Response<v1::BulkStatesResponse>, Status> {
         let send = |channel, request| async move { client(channel).bulk_states(request).await };
-        self.pool.call(request, Repeat::Always, send).await
+        Box::pin(self.pool.call(request, Repeat::Always, send)).await
     }
 
     async fn import_templates(
@@ -56,7 +56,7 @@ impl Ingestion for Remote {
         request: Request<v1::ImportTemplatesRequest>,
     ) -> Result<Response<v1::BulkState>, Status> {
         let send = |channel, request| async move { client(channel).import_templates(request).await };
-        self.pool.call(request, Repeat::Always, send).await
+        Box::pin(self.pool.call(request, Repeat::Always, send)).await
     }
 
     async fn create_user(
@@ -64,7 +64,7 @@ impl Ingestion for Remote {
         request: Request<v1::CreateUserRequest>,
     ) -> Result<Response<v1::CreateUserResponse>, Status> {
         let send = |channel, request| async move { client(channel).create_user(request).await };
-        self.pool.call(request, Repeat::NotSent, send).await
+        Box::pin(self.pool.call(request, Repeat::NotSent, send)).await
     }
 
     async fn delete_user(
@@ -72,7 +72,7 @@ impl Ingestion for Remote {
         request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
         let send = |channel, request| async move { client(channel).delete_user(request).await };
-        self.pool.call(request, Repeat::NotSent, send).await
+        Box::pin(self.pool.call(request, Repeat::NotSent, send)).await
     }
 
     async fn associate_faces(
@@ -80,7 +80,7 @@ impl Ingestion for Remote {
         request: Request<v1::AssociateFacesRequest>,
     ) -> Result<Response<v1::AssociateFacesResponse>, Status> {
         let send = |channel, request| async move { client(channel).associate_faces(request).await };
-        self.pool.call(request, Repeat::NotSent, send).await
+        Box::pin(self.pool.call(request, Repeat::NotSent, send)).await
     }
 
     async fn disassociate_faces(
@@ -88,6 +88,6 @@ impl Ingestion for Remote {
         request: Request<v1::DisassociateFacesRequest>,
     ) -> Result<Response<v1::DisassociateFacesResponse>, Status> {
         let send = |channel, request| async move { client(channel).disassociate_faces(request).await };
-        self.pool.call(request, Repeat::NotSent, send).await
+        Box::pin(self.pool.call(request, Repeat::NotSent, send)).await
     }
 }
