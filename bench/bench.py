@@ -49,6 +49,7 @@ class Service:
 
     def __init__(self, programs: Path, data: Path, models: Path) -> None:
         ready = data.parent / "ready.json"
+        ready.unlink(missing_ok=True)
         command = [programs / "vidimus", "serve", "--data", data, "--models", models, "--listen", "127.0.0.1:0"]
         command += ["--operators", "127.0.0.1:0", "--ready-file", ready]
         self.log = data.parent / "service.log"
@@ -122,10 +123,15 @@ class Bench:
         self.by_photo(service)
         audit_bytes = self.audit_bytes(sum(self.asked))
         self.flood(service)
-        if self.arguments.soak_seconds:
-            self.soak(service)
         service.stop()
         self.parts(Path(made["index"]), audit_bytes)
+        if self.arguments.soak_seconds:
+            # It takes long: what is known is said before.
+            print(table(self), file=sys.stderr, flush=True)
+            service = Service(self.programs, self.data, self.arguments.models)
+            service.settle()
+            self.soak(service)
+            service.stop()
 
     def load(self, service: Service, *more: object) -> dict[str, object]:
         """Asks through a door."""
