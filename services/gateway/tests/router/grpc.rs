@@ -211,11 +211,11 @@ async fn long_listings_and_photos_are_streams() {
     let request = api::StreamFacesRequest { collection_id: "staff".to_owned(), user_id: None };
     let stream = faces.stream_faces(request).await.unwrap().into_inner();
     assert_eq!(stream.try_collect::<Vec<_>>().await.unwrap().len(), 3);
-    let wrong = api::StreamFacesRequest { collection_id: "a b".to_owned(), user_id: Some(String::new()) };
+    let wrong = api::StreamFacesRequest { collection_id: "a b".to_owned(), user_id: Some("c d".to_owned()) };
     let refused = faces.stream_faces(wrong).await.unwrap_err();
     let broken = refused.get_details_bad_request().unwrap().field_violations;
     assert_eq!(broken.len(), 2, "both are told, along the table of ListFaces: {broken:?}");
-    let wrong = api::StreamUsersRequest { collection_id: String::new() };
+    let wrong = api::StreamUsersRequest { collection_id: "a b".to_owned() };
     let refused = faces.stream_users(wrong).await.unwrap_err();
     assert_eq!(refused.get_details_bad_request().unwrap().field_violations.len(), 1);
     let face_id = vidimus_domain::FaceId::from_bytes(&id).unwrap().to_string();
