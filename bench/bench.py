@@ -207,6 +207,7 @@ class Bench:
         command = [self.programs / "vidimus-load", "--gallery", self.flood_gallery, "--address", service.address]
         command += ["--protocol", "grpc", "--connections", FLOOD_CONNECTIONS, "--seconds", FLOOD_SECONDS + 10]
         with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True) as flooding:
+            # Its connections are made and its warm-up is over by then; it goes on for longer than what is measured.
             time.sleep(3)
             self.measured["flooded"] = self.load(service, *steady)
             self.measured["flood"] = json.loads(flooding.communicate()[0])
