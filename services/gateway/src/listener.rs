@@ -23,6 +23,9 @@ use tower::util::MapRequest;
 use crate::config::{GatewayConfig, HEAD_BYTES_MAX};
 use crate::tls;
 
+/// A frame of HTTP/2 that is read whole: photos come in a few of them rather than in hundreds.
+const FRAME_BYTES_MAX: u32 = 256 * 1024;
+
 /// How long to wait after a connection could not be accepted, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -163,6 +166,7 @@ fn builder(config: &GatewayConfig) -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(config.head_read_timeout)
         .keep_alive_timeout(config.head_read_timeout);

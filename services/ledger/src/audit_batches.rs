@@ -25,6 +25,8 @@ use crate::{LedgerConfig, LedgerDeps};
 const GROUP: &str = "ledger";
 /// How long one wait for records lasts at most.
 const WAIT: Duration = Duration::from_millis(500);
+/// How long it lets records gather that it has no batch of yet: each look takes time from whoever waits for an append.
+const GATHER: Duration = Duration::from_millis(250);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -74,6 +76,7 @@ impl AuditBatches {
                 () = self.shutdown.begun() => Vec::new(),
             };
             let now = self.deps.clock.now();
+            let gathering = !records.is_empty() && records.len() < self.config.audit_batch_records_max;
             for record in records {
                 let partition = waiting.entry(record.position.partition);
                 partition.or_insert_with(|| Waiting { since: now, records: Vec::new() }).add(record);
@@ -88,6 +91,12 @@ impl AuditBatches {
             }
             if ending {
                 return Ok(());
+            }
+            if gathering {
+                tokio::select! {
+                    () = self.deps.clock.sleep(GATHER.min(self.config.audit_batch_wait)) => {}
+                    () = self.shutdown.begun() => {}
+                }
             }
         }
     }

@@ -85,12 +85,6 @@ pub fn removable(part: &Part, faces: &[FaceId], version_max: Version) -> Filter 
     Filter { must: Some(vec![among(faces), range(field::VERSION, not_newer)]), ..any(part) }
 }
 
-/// Leaves a face out.
-pub fn without(mut filter: Filter, face: FaceId) -> Filter {
-    filter.must_not = Some(vec![among(&[face])]);
-    filter
-}
-
 fn all(conditions: Vec<Condition>) -> Filter {
     Filter { must: Some(conditions), ..Filter::default() }
 }

@@ -1,13 +1,15 @@
 //! The port over the shards: opens them, and takes every call off the async threads.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{RwLock, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::task::{block_in_place, spawn_blocking};
 use vidimus_domain::point::{Gallery, Point};
 use vidimus_domain::{FaceId, Placement, TenantId, UnixMillis};
 use vidimus_ports::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortResult, RemoveIf, StoredSearch};
@@ -143,7 +145,7 @@ impl EdgeIndex {
         Ok(shard)
     }
 
-    /// Runs a read on a thread of its own; nothing where the placement is not there.
+    /// Runs a read; nothing where the placement is not there.
     async fn read<T, F>(&self, gallery: &Gallery, context: &'static str, read: F) -> PortResult<T>
     where
         T: Default + Send + 'static,
@@ -156,7 +158,7 @@ impl EdgeIndex {
             let _turn = turn;
             read(&shard)
         };
-        blocking(run).await.map_err(|error| error.during(context))
+        here(run).await.map_err(|error| error.during(context))
     }
 
     /// Runs a write, and has the optimiser look at the shard later. A write whose caller went away is finished all the
@@ -280,4 +282,18 @@ where
     F: FnOnce() -> EdgeResult<T> + Send + 'static,
 {
     spawn_blocking(run).await.unwrap_or_else(|error| Err(EdgeError::Thread(error.to_string())))
+}
+
+/// Runs a read where the caller is: its thread leaves the runtime's other tasks to another one for as long. A search takes about as
+/// long as it takes to wake a thread and be woken by it ten times, and it is what an answer waits for.
+async fn here<T, F>(run: F) -> EdgeResult<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> EdgeResult<T> + Send + 'static,
+{
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return blocking(run).await;
+    }
+    let done = block_in_place(|| catch_unwind(AssertUnwindSafe(run)));
+    done.unwrap_or_else(|_| Err(EdgeError::Thread("it panicked".to_owned())))
 }

@@ -27,6 +27,14 @@ pub struct Page {
     pub limit: usize,
 }
 
+/// What the engine found.
+struct Nearest {
+    /// Best first.
+    candidates: Vec<Candidate>,
+    /// Whether expired faces may have taken the places of others.
+    lacks_some: bool,
+}
+
 impl Shard {
     /// The points of these faces that are the part's.
     ///
@@ -50,6 +58,10 @@ impl Shard {
 
     /// Searches with the given effort, or with that of the part's size.
     ///
+    /// The engine checks each condition on every point that it comes by, a fifth of a search's time. So it is asked for one candidate more
+    /// rather than to leave the probe out, and for expired ones too: few are there, since the ledger erases them, and only where one
+    /// has taken the place of another candidate the engine is asked again for those that have not expired.
+    ///
     /// The engine's own threshold leaves out what equals it, so it is not used. What an answer shows is read after the
     /// scores are known, only of candidates, and a face that was erased between is left out.
     ///
@@ -69,10 +81,11 @@ impl Shard {
             return Ok(Hits { candidates: Vec::new(), gallery_faces });
         }
         let effort = effort.unwrap_or_else(|| SearchEffort::for_part(gallery_faces));
-        let mut scored = self.nearest(search, effort)?;
-        scored.retain(|(_, cosine)| *cosine >= search.cosine_min);
-        let candidates = self.candidates(search, scored)?;
-        Ok(Hits { candidates, gallery_faces })
+        let mut found = self.nearest(search, effort, filter::live(part))?;
+        if found.lacks_some {
+            found = self.nearest(search, effort, filter::live_at(part, search.horizon))?;
+        }
+        Ok(Hits { candidates: found.candidates, gallery_faces })
     }
 
     /// Searches by a face of the part; none where it is not there or cannot match.
@@ -84,25 +97,34 @@ impl Shard {
         search.probe(points).map(|probe| self.search(&search.by(probe), None)).transpose()
     }
 
-    /// Best first.
-    fn nearest(&self, search: &IndexSearch, effort: SearchEffort) -> EdgeResult<Vec<(PointId, f32)>> {
-        let mut filter = filter::live_at(&search.gallery.part, search.horizon);
+    /// The candidates among the points of a filter.
+    fn nearest(&self, search: &IndexSearch, effort: SearchEffort, mut filter: Filter) -> EdgeResult<Nearest> {
         if search.with_user_only {
             filter = filter::with_user(filter, &search.gallery.part);
         }
-        if let Some(face) = search.without {
-            filter = filter::without(filter, face);
-        }
         let probe = VectorInternal::Dense(search.probe.values().to_vec());
-        let mut request = QueryRequest::new(search.limit as usize);
+        let limit = search.limit as usize + usize::from(search.without.is_some());
+        let mut request = QueryRequest::new(limit);
         request.query = Some(ScoringQuery::Vector(QueryEnum::Nearest(NamedQuery::new(probe, VECTOR))));
         request.filter = Some(filter);
         request.params = Some(params(effort));
-        let scored = self.engine.query(request)?;
-        Ok(scored.into_iter().map(|point| (point.id, point.score)).collect())
+        let mut scored: Vec<_> =
+            self.engine.query(request)?.into_iter().map(|point| (point.id, point.score)).collect();
+        scored.retain(|(_, cosine)| *cosine >= search.cosine_min);
+        let there_may_be_more = scored.len() == limit;
+        let without = search.without.map(filter::point_id);
+        scored.retain(|(id, _)| Some(*id) != without);
+        scored.truncate(search.limit as usize);
+        let (candidates, has_expired) = self.candidates(search, scored)?;
+        Ok(Nearest { candidates, lacks_some: has_expired && there_may_be_more })
     }
 
-    fn candidates(&self, search: &IndexSearch, scored: Vec<(PointId, f32)>) -> EdgeResult<Vec<Candidate>> {
+    /// What an answer shows of scored points, and whether some have expired and so are not among them.
+    fn candidates(
+        &self,
+        search: &IndexSearch,
+        scored: Vec<(PointId, f32)>,
+    ) -> EdgeResult<(Vec<Candidate>, bool)> {
         let request = RetrieveRequest {
             point_ids: scored.iter().map(|(id, _)| *id).collect(),
             with_payload: Some(WithPayloadInterface::Bool(true)),
@@ -112,18 +134,21 @@ impl Shard {
         let mut payloads: HashMap<PointId, Option<Payload>> =
             records.into_iter().map(|record| (record.id, record.payload)).collect();
         let mut candidates = Vec::with_capacity(scored.len());
+        let mut has_expired = false;
         for (id, cosine) in scored {
             let Some(found) = payloads.remove(&id) else { continue };
             match payload::decode(&search.gallery.part, id, found)? {
-                Some(Stored::Live { shown, enrolled_at, expires_at, .. })
-                    if search.horizon.shows(enrolled_at, expires_at) =>
-                {
-                    candidates.push(Candidate { face: payload::face_id(id)?, cosine, shown });
+                Some(Stored::Live { shown, enrolled_at, expires_at, .. }) => {
+                    if search.horizon.shows(enrolled_at, expires_at) {
+                        candidates.push(Candidate { face: payload::face_id(id)?, cosine, shown });
+                    } else {
+                        has_expired = true;
+                    }
                 }
                 _ => {}
             }
         }
-        Ok(candidates)
+        Ok((candidates, has_expired))
     }
 
     /// Live faces of the part, expired ones too, as the tenant index counts them: a look-up in each segment, exact but for

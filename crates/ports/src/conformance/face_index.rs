@@ -64,6 +64,7 @@ pub async fn conforms(subject: &Subject) -> PortResult<()> {
     reads::stored_faces_are_searched_by(subject).await?;
     reads::expiry_holds_to_the_millisecond(subject).await?;
     reads::age_expires_to_the_millisecond(subject).await?;
+    reads::expired_faces_take_no_place(subject).await?;
     reads::listings_page_in_order(subject).await?;
     reads::what_has_expired_is_listed_in_batches(subject).await?;
     writes::removal_keeps_its_condition(subject).await?;

@@ -60,7 +60,8 @@ struct Arguments {
     pid: Option<u32>,
 }
 
-#[tokio::main]
+// One thread: it measures a service on the same machine, whose cores it is to leave alone.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let gallery = gallery::read(&arguments.gallery)?;

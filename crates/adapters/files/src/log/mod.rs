@@ -50,7 +50,8 @@ impl Default for LogOptions {
 
 /// An [`EventLog`] on a directory. Its consumers all live in this process, since the directory is this process's.
 ///
-/// Each partition has a thread that takes all appends that wait, writes them at once, syncs once, and answers them.
+/// Each partition has a thread that takes all appends that wait, writes them at once, syncs once, and answers them. An audit record
+/// that would be the only one is written by whoever appends it.
 pub struct FileEventLog {
     incarnation: Nonce,
     topics: BTreeMap<Topic, Arc<TopicLog>>,
@@ -79,7 +80,9 @@ impl FileEventLog {
             // What may be refused on a full disk: nothing of it is needed to delete.
             let may_be_refused = matches!(topic, Topic::Photos | Topic::PhotosDead);
             let space = may_be_refused.then(|| space.clone());
-            let params = TopicParams { folder, options, salt: meta.salt, space };
+            // Every search's answer waits for its audit record.
+            let appends_here = topic == Topic::Audit;
+            let params = TopicParams { folder, options, salt: meta.salt, space, appends_here };
             logs.insert(topic, Arc::new(TopicLog::open(directory.clone(), params)?));
         }
         Ok(Self { incarnation: meta.incarnation, topics: logs })

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::block_in_place;
 use vidimus_ports::{Append, PortError, PortErrorKind, PortResult};
 
 use super::content::{read_content, write_content};
 use super::file::LogFile;
-use super::writer::{Waiting, Writer};
+use super::writer::{Waiting, Writer, WriterParams};
 use crate::disk::Disk;
 use crate::error::{OpenError, port_error};
 use crate::log::segment::{self, Salt, read_record};
@@ -64,6 +66,9 @@ impl Cursor {
 /// One partition of a topic.
 pub(crate) struct Partition {
     shared: Arc<Shared>,
+    writer: Arc<Writer>,
+    /// Whether whoever appends does it himself where he can: see [`PartitionParams::appends_here`].
+    appends_here: bool,
     appends: Option<mpsc::Sender<Waiting>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -190,14 +195,18 @@ pub(crate) struct PartitionParams {
     pub(crate) trimmed_to: u64,
     /// An offset that it had reached.
     pub(crate) reaches: u64,
-    /// What its writer does.
-    pub(crate) writer: Writer,
+    /// What its writer goes by.
+    pub(crate) writer: WriterParams,
+    /// Whether whoever appends does it himself where nobody else is at it. Waking a thread, and being woken by it, takes about as
+    /// long as the append, and an answer waits for that. Who appends many records at once from one task does better to queue
+    /// them, since they are then synced together.
+    pub(crate) appends_here: bool,
 }
 
 impl Partition {
     /// Opens a partition: cuts the torn tail of its last segment, and removes what had been trimmed.
     pub(crate) fn open(disk: Arc<dyn Disk>, params: PartitionParams) -> Result<Self, OpenError> {
-        let PartitionParams { folder, name, trimmed_to, reaches, writer } = params;
+        let PartitionParams { folder, name, trimmed_to, reaches, writer, appends_here } = params;
         let salt = writer.salt;
         let first_offsets = list_segments(&*disk, &folder).map_err(OpenError::io("list", &folder))?;
         let file = match first_offsets.last() {
@@ -217,23 +226,39 @@ impl Partition {
         let shared = Arc::new(Shared { disk, folder, salt, bounds: Mutex::new(bounds) });
         shared.remove_trimmed().map_err(OpenError::io("remove", &shared.folder))?;
         let (appends, queue) = mpsc::channel(QUEUE_MAX);
+        let writer = Arc::new(Writer::new(writer, file));
         let thread = std::thread::Builder::new().name(name).stack_size(256 * 1024).spawn({
-            let shared = shared.clone();
-            move || writer.run(&shared, file, queue)
+            let (shared, writer) = (shared.clone(), writer.clone());
+            move || writer.run(&shared, queue)
         });
         let thread = thread.map_err(OpenError::io("start a thread for", &shared.folder))?;
-        Ok(Self { shared, appends: Some(appends), thread: Some(thread) })
+        Ok(Self { shared, writer, appends_here, appends: Some(appends), thread: Some(thread) })
     }
 
     /// Appends a record and returns its offset once it is synced.
     pub(crate) async fn append(&self, record: &Append) -> PortResult<u64> {
         let gone = || PortError::new(PortErrorKind::Unavailable, "append to log");
+        let content = write_content(record);
+        if let Some(offset) = self.append_here(&content) {
+            return offset;
+        }
         let (reply, answer) = oneshot::channel();
         let appends = self.appends.as_ref().ok_or_else(gone)?;
         appends
-            .try_send(Waiting { content: write_content(record), reply })
+            .try_send(Waiting { content, reply })
             .map_err(|refused| gone().because(refused.to_string()))?;
         answer.await.map_err(|_| gone().because("its writer has stopped"))?
+    }
+
+    /// Appends on the caller's thread, which leaves the runtime's other tasks to another one for as long; nothing where that is
+    /// not wanted or not possible now.
+    fn append_here(&self, content: &Bytes) -> Option<PortResult<u64>> {
+        if !self.appends_here || Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return None;
+        }
+        let mut file = self.writer.free_file()?;
+        let contents = std::slice::from_ref(content);
+        Some(block_in_place(|| self.writer.write(&self.shared, &mut file, contents)))
     }
 
     /// The oldest offset and the next one.

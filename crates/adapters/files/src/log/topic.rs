@@ -12,7 +12,7 @@ use super::LogOptions;
 use super::journal::Journal;
 use super::partition::{Partition, PartitionParams};
 use super::segment::Salt;
-use super::writer::Writer;
+use super::writer::WriterParams;
 use crate::directory::Directory;
 use crate::error::{OpenError, port_error};
 use crate::space::Space;
@@ -37,11 +37,13 @@ pub(crate) struct TopicParams {
     pub(crate) salt: Salt,
     /// Admits appends; none where the topic may use the reserve.
     pub(crate) space: Option<Arc<Space>>,
+    /// See [`PartitionParams::appends_here`].
+    pub(crate) appends_here: bool,
 }
 
 impl TopicLog {
     pub(crate) fn open(directory: Arc<Directory>, params: TopicParams) -> Result<Self, OpenError> {
-        let TopicParams { folder, options, salt, space } = params;
+        let TopicParams { folder, options, salt, space, appends_here } = params;
         directory.ensure_folder(&folder)?;
         let journal = Journal::open(directory.disk().clone(), &folder, salt)?;
         let changed = watch::Sender::new(());
@@ -50,13 +52,14 @@ impl TopicLog {
             let partition_folder = folder.join(format!("{number:05}"));
             directory.ensure_folder(&partition_folder)?;
             let segment_bytes = options.segment_bytes;
-            let writer = Writer { salt, segment_bytes, space: space.clone(), changed: changed.clone() };
+            let writer = WriterParams { salt, segment_bytes, space: space.clone(), changed: changed.clone() };
             let params = PartitionParams {
                 folder: partition_folder,
                 name: format!("log-{number}"),
                 trimmed_to: journal.trimmed_to(number),
                 reaches: journal.furthest(number),
                 writer,
+                appends_here,
             };
             partitions.push(Partition::open(directory.disk().clone(), params)?);
         }

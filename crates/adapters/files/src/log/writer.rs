@@ -1,6 +1,7 @@
-//! The thread that appends to a partition: what waits becomes one write and one sync.
+//! Appending to a partition: by its thread, for which what waits becomes one write and one sync; or by whoever appends, where
+//! nobody else is at it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,8 +24,14 @@ pub(crate) struct Waiting {
     pub(crate) reply: oneshot::Sender<PortResult<u64>>,
 }
 
-/// What a partition's writer goes by.
+/// Appends to a partition's last segment.
 pub(crate) struct Writer {
+    file: Mutex<LogFile>,
+    params: WriterParams,
+}
+
+/// What a partition's writer goes by.
+pub(crate) struct WriterParams {
     /// Where the log's CRCs begin.
     pub(crate) salt: Salt,
     /// A segment that is this long or longer is followed by another.
@@ -36,8 +43,18 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// A writer that goes on at the end of `file`.
+    pub(crate) const fn new(params: WriterParams, file: LogFile) -> Self {
+        Self { file: Mutex::new(file), params }
+    }
+
+    /// The file, where nobody else is at it.
+    pub(crate) fn free_file(&self) -> Option<MutexGuard<'_, LogFile>> {
+        self.file.try_lock().ok()
+    }
+
     /// Appends what comes until no one can send any more.
-    pub(crate) fn run(self, shared: &Shared, mut file: LogFile, mut queue: mpsc::Receiver<Waiting>) {
+    pub(crate) fn run(&self, shared: &Shared, mut queue: mpsc::Receiver<Waiting>) {
         while let Some(first) = queue.blocking_recv() {
             let mut bytes = first.content.len();
             let mut batch = vec![first];
@@ -47,30 +64,33 @@ impl Writer {
                 batch.push(waiting);
             }
             let contents: Vec<Bytes> = batch.iter().map(|waiting| waiting.content.clone()).collect();
-            let first_offset = self.write(shared, &mut file, &contents);
+            let first_offset = match self.file.lock() {
+                Ok(mut file) => self.write(shared, &mut file, &contents),
+                Err(_) => Err(stopped()),
+            };
             answer(batch, first_offset);
         }
     }
 
-    /// Appends a batch and returns its first offset.
-    fn write(&self, shared: &Shared, file: &mut LogFile, contents: &[Bytes]) -> PortResult<u64> {
-        if let Some(space) = &self.space {
+    /// Appends a batch to its file and returns the first offset. Blocks.
+    pub(crate) fn write(&self, shared: &Shared, file: &mut LogFile, contents: &[Bytes]) -> PortResult<u64> {
+        if let Some(space) = &self.params.space {
             let record_bytes = |content: &Bytes| content.len() + segment::HEADER_BYTES;
             space.admit(contents.iter().map(record_bytes).sum::<usize>() as u64)?;
         }
-        if file.bytes() >= self.segment_bytes {
+        if file.bytes() >= self.params.segment_bytes {
             let first_offset = file.next_offset();
             let path = shared.segment_path(first_offset);
             // One may be there where its folder could not be synced the last time; it is empty.
             let _ = shared.disk.remove_file(&path);
-            *file = LogFile::create(&*shared.disk, &path, self.salt, first_offset)
+            *file = LogFile::create(&*shared.disk, &path, self.params.salt, first_offset)
                 .map_err(port_error("begin segment"))?;
             shared.add_segment(first_offset);
         }
         let first_offset = file.next_offset();
         file.append(contents)?;
         shared.publish(file);
-        self.changed.send_replace(());
+        self.params.changed.send_replace(());
         Ok(first_offset)
     }
 }
@@ -94,4 +114,9 @@ fn answer(batch: Vec<Waiting>, first_offset: PortResult<u64>) {
 
 fn failed(kind: PortErrorKind, reason: String) -> PortError {
     PortError::new(kind, "append to log").because(reason)
+}
+
+/// A panic while it was written to may have left the file in any state.
+fn stopped() -> PortError {
+    PortError::new(PortErrorKind::Unavailable, "append to log").because("its writer has stopped")
 }

@@ -188,6 +188,35 @@ pub async fn age_expires_to_the_millisecond(subject: &Subject) -> PortResult<()>
     shows(subject, &gallery, at(NOW), &[]).await
 }
 
+/// However many expired faces are nearer than those that can match: as many of these are found as are asked for.
+pub async fn expired_faces_take_no_place(subject: &Subject) -> PortResult<()> {
+    let gallery = subject.gallery();
+    let faces = subject.faces(12);
+    // The later, the farther from the probe; the first four have expired for their own expiry, the next four for their age.
+    let place = |nth: usize| blend(&[(0, 1.0), (1, 0.1 * nth as f32)]);
+    let point = |(nth, face): (usize, &FaceId)| match nth {
+        0..4 => live_until(*face, 1, place(nth), NOW),
+        4..8 => live_since(*face, 1, place(nth), NOW.minus(HOUR)),
+        _ => live(*face, 1, place(nth)),
+    };
+    let points: Vec<Point> = faces.iter().enumerate().map(point).collect();
+    subject.write(&gallery, &points).await?;
+    let horizon = Horizon { now: NOW, faces_cutoff: Some(NOW.minus(HOUR)) };
+    for limit in 1..6 {
+        for without in [None, Some(faces[9]), Some(faces[0])] {
+            let asked = IndexSearch { horizon, limit, without, ..search(&gallery, &along(0)) };
+            let expected = faces[8..].iter().copied().filter(|face| Some(*face) != without);
+            let expected: Vec<FaceId> = expected.take(limit as usize).collect();
+            assert_eq!(
+                faces_of(&subject.index.search(asked).await?),
+                expected,
+                "{limit} without {without:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What has expired, for its own expiry or its age, is listed by pages and counted until it is erased.
 pub async fn what_has_expired_is_listed_in_batches(subject: &Subject) -> PortResult<()> {
     let gallery = subject.gallery();

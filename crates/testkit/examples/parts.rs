@@ -1,15 +1,20 @@
-//! What the engine alone takes to search by a stored face: `cargo run -p vidimus-edge --example raw_search -- --index COPY …`.
+//! What no service can beat: the parts of a search, each without the service around it, and one after the other.
 //!
-//! It opens a *copy* of the folder that a service made, without any of the adapter, and asks for what the adapter asks for: the
-//! face's vector, its neighbours within its part that have not expired, and what is shown of those that reach the threshold.
-//! What the adapter does besides (counting the part to choose the effort, checking owners, reading payloads into values) is not
-//! here: that is what a benchmark compares.
+//! * *engine*: the vector engine alone, without any of the adapter, on a *copy* of the folder that a service made: the stored face's
+//!   vector, its neighbours within its part that have not expired, without itself, and what is shown of those that reach the threshold.
+//!   What the adapter does besides (counting the part to choose the effort, checking owners, reading payloads into values) is
+//!   not here.
+//! * *lean engine*: the same, asked as the adapter asks: for expired faces and the probe too, which are dropped afterwards.
+//! * *in turn*: the same, and after each search the durable append of its audit record.
+//! * *photo*: decode, detect, align and embed a photo, then both. A search between two photos finds the caches full of the face
+//!   model, so what it takes by itself and what it takes there are two things.
 
 use std::io::{Write as _, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use clap::Parser;
 use qdrant_edge::{
     Condition, EdgeShard, Filter, HasIdCondition, NamedQuery, PointId, QuantizationSearchParams, QueryEnum,
@@ -17,10 +22,14 @@ use qdrant_edge::{
     WithPayloadInterface, WithVector,
 };
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use uuid::Uuid;
 use vidimus_edge::SearchEffort;
+use vidimus_files::{Directory, FileEventLog, LogOptions};
+use vidimus_onnx::{ModelStore, OnnxRuntime, Pipeline};
+use vidimus_ports::{Append, EventLog as _, Random as _, SystemRandom, Topic};
 
-/// Searches a copy of an index folder by its own faces, with the engine alone; prints latencies and CPU time as JSON.
+/// Searches a copy of an index folder by its own faces, with the parts of a service alone; prints latencies and CPU time as JSON.
 #[derive(Parser)]
 struct Arguments {
     /// A copy of a placement's folder (`PLACEMENT.index`). It is opened for writing.
@@ -43,6 +52,21 @@ struct Arguments {
     /// Beam width; default: what the adapter takes for a part of that size.
     #[arg(long)]
     ef: Option<usize>,
+    /// Where the durable log is made.
+    #[arg(long)]
+    log: PathBuf,
+    /// Length of a search's audit record.
+    #[arg(long)]
+    audit_bytes: usize,
+    /// The photo to search by in the third measurement.
+    #[arg(long)]
+    photo: PathBuf,
+    /// The folder of the imported face models.
+    #[arg(long)]
+    models: PathBuf,
+    /// Searches by photo.
+    #[arg(long, default_value_t = 200)]
+    photos: usize,
 }
 
 /// How long the steps of one search took.
@@ -55,8 +79,10 @@ struct Steps {
 
 struct Raw {
     engine: EdgeShard,
-    /// Live faces of the part.
+    /// Live faces of the part; those that have expired too where it is asked as the adapter asks.
     part: Filter,
+    /// Whether it is asked as the adapter asks.
+    is_lean: bool,
     limit: usize,
     cosine_min: f32,
     params: SearchParams,
@@ -72,6 +98,7 @@ fn main() -> Result<()> {
     let raw = Raw {
         engine: EdgeShard::load(&arguments.index, None)?,
         part: part(&gallery)?,
+        is_lean: false,
         limit: arguments.limit,
         cosine_min: arguments.cosine_min,
         params: params(arguments.ef, size),
@@ -80,11 +107,60 @@ fn main() -> Result<()> {
     for number in 0..arguments.warmup {
         raw.search(turn(number))?;
     }
-    let before = cpu()?;
-    let steps = (0..arguments.requests).map(|number| raw.search(turn(number))).collect::<Result<Vec<_>>>()?;
-    let took = cpu()?.saturating_sub(before);
-    writeln!(stdout().lock(), "{}", report(&steps, took))?;
+    let engine = raw.measure(&arguments, turn)?;
+    let lean = Raw { part: part_alone(&gallery)?, is_lean: true, ..raw };
+    let lean_engine = lean.measure(&arguments, turn)?;
+    let raw = Raw { part: part(&gallery)?, is_lean: false, ..lean };
+    let log = Log::new(&arguments.log, arguments.audit_bytes)?;
+    let mut searched = Vec::with_capacity(arguments.requests);
+    for number in 0..arguments.requests {
+        let began = Instant::now();
+        raw.search(turn(number))?;
+        log.append()?;
+        searched.push(began.elapsed());
+    }
+    let photo = std::fs::read(&arguments.photo).context("read the photo")?;
+    let mut pipeline = pipeline(arguments.models)?;
+    let mut by_photo = Vec::with_capacity(arguments.photos);
+    for number in 0..arguments.photos {
+        let began = Instant::now();
+        ensure!(!pipeline.encode(&photo)?.faces.is_empty(), "the photo has no face");
+        raw.search(turn(number))?;
+        log.append()?;
+        by_photo.push(began.elapsed());
+    }
+    let told = json!({ "engine": engine, "lean_engine": lean_engine, "in_turn": quantiles(searched), "photo": quantiles(by_photo) });
+    writeln!(stdout().lock(), "{told}")?;
     Ok(())
+}
+
+/// The encoder's way of a photo, on this thread.
+fn pipeline(models: PathBuf) -> Result<Pipeline> {
+    let store = ModelStore::new(models);
+    let runtime = OnnxRuntime::load(&store.verify_runtime()?)?;
+    Ok(Pipeline::new(&runtime, &store.load("sface-2021dec")?)?)
+}
+
+/// The durable log of the embedded mode.
+struct Log {
+    log: FileEventLog,
+    record: Bytes,
+    runtime: Runtime,
+}
+
+impl Log {
+    fn new(folder: &Path, audit_bytes: usize) -> Result<Self> {
+        let log =
+            FileEventLog::open(Directory::open(folder.to_owned())?, LogOptions::default(), &SystemRandom)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
+        Ok(Self { log, record: vec![7; audit_bytes].into(), runtime })
+    }
+
+    fn append(&self) -> Result<()> {
+        let record = Append::new(&SystemRandom.bytes16(), self.record.clone());
+        self.runtime.block_on(self.log.append(Topic::Audit, record))?;
+        Ok(())
+    }
 }
 
 /// The adapter's parameters.
@@ -115,20 +191,39 @@ fn part(gallery: &Value) -> Result<Filter> {
     }))?)
 }
 
+/// Live faces of the gallery's part.
+fn part_alone(gallery: &Value) -> Result<Filter> {
+    let part = gallery["part"].as_str().context("the gallery names no part")?;
+    Ok(serde_json::from_value(json!({ "must": [{ "key": "part", "match": { "value": part } }] }))?)
+}
+
 impl Raw {
+    /// Searches by faces in turn, and nothing else.
+    fn measure(&self, arguments: &Arguments, turn: impl Fn(usize) -> PointId) -> Result<Value> {
+        let before = cpu()?;
+        let search = |number| self.search(turn(number));
+        let steps = (0..arguments.requests).map(search).collect::<Result<Vec<_>>>()?;
+        Ok(report(&steps, cpu()?.saturating_sub(before)))
+    }
+
     fn search(&self, face: PointId) -> Result<Steps> {
         let began = Instant::now();
         let vector = self.vector(face)?;
         let fetch = began.elapsed();
-        let mut request = QueryRequest::new(self.limit);
+        let mut request = QueryRequest::new(self.limit + usize::from(self.is_lean));
         let probe = NamedQuery::new(VectorInternal::Dense(vector), "face");
         request.query = Some(ScoringQuery::Vector(QueryEnum::Nearest(probe)));
         let itself = Condition::HasId([face].into_iter().collect::<HasIdCondition>());
-        request.filter = Some(Filter { must_not: Some(vec![itself]), ..self.part.clone() });
+        let must_not = (!self.is_lean).then(|| vec![itself]);
+        request.filter = Some(Filter { must_not, ..self.part.clone() });
         request.params = Some(self.params.clone());
         let scored = self.engine.query(request)?;
         let search = began.elapsed() - fetch;
-        let point_ids = scored.iter().filter(|hit| hit.score >= self.cosine_min).map(|hit| hit.id).collect();
+        let point_ids = scored
+            .iter()
+            .filter(|hit| hit.score >= self.cosine_min && hit.id != face)
+            .map(|hit| hit.id)
+            .collect();
         let shown = self.engine.retrieve(RetrieveRequest {
             point_ids,
             with_payload: Some(WithPayloadInterface::Bool(true)),
@@ -162,12 +257,18 @@ fn cpu() -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
+fn quantiles(took: Vec<Duration>) -> Value {
+    json!({ "p50_ms": quantile(took.clone(), 0.5), "p99_ms": quantile(took, 0.99) })
+}
+
+/// In milliseconds.
+fn quantile(mut took: Vec<Duration>, share: f64) -> f64 {
+    took.sort_unstable();
+    took[((took.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3
+}
+
 fn report(steps: &[Steps], cpu: Duration) -> Value {
-    let quantile = |share: f64, of: fn(&Steps) -> Duration| {
-        let mut took: Vec<_> = steps.iter().map(of).collect();
-        took.sort_unstable();
-        took[((took.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3
-    };
+    let quantile = |share: f64, of: fn(&Steps) -> Duration| quantile(steps.iter().map(of).collect(), share);
     let all = |steps: &Steps| steps.fetch + steps.search + steps.show;
     json!({
         "requests": steps.len(),
