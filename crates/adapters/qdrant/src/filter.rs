@@ -91,12 +91,6 @@ pub fn removable(part: &Part, faces: &[FaceId], version_max: Version) -> Filter 
     Filter { must: vec![among(faces), Condition::range(field::VERSION, not_newer)], ..any(part) }
 }
 
-/// Leaves a face out.
-pub fn without(mut filter: Filter, face: FaceId) -> Filter {
-    filter.must_not.push(among(&[face]));
-    filter
-}
-
 fn of(name: &str, part: &Part) -> Condition {
     Condition::matches(name, part_value(part))
 }

@@ -22,6 +22,22 @@ use crate::request::{REQUEST_POINTS_MAX, majority, points, seconds};
 /// Nothing found.
 const NO_HITS: Hits = Hits { candidates: Vec::new(), gallery_faces: 0 };
 
+/// What the server found.
+struct Nearest {
+    /// Best first.
+    candidates: Vec<Candidate>,
+    /// Whether expired faces may have taken the places of others.
+    lacks_some: bool,
+}
+
+/// What a point is that the server found.
+enum Scored {
+    Candidate(Candidate),
+    Expired,
+    /// The probe, below the threshold, or erased meanwhile.
+    Other,
+}
+
 impl QdrantIndex {
     pub(crate) async fn get_points(&self, gallery: &Gallery, faces: &[FaceId]) -> QdrantResult<Vec<Point>> {
         let wait = self.config.try_timeout;
@@ -76,22 +92,43 @@ impl QdrantIndex {
         Ok(Hits { candidates, gallery_faces })
     }
 
-    /// Best first. The server may or may not take what equals the threshold; so it is given a smaller one, and the
-    /// candidates are compared here. A face that was erased while the server collected the payloads is left out.
+    /// Best first. Conditions are checked on every point that a search comes by, so the server is asked for expired faces too and for
+    /// one more than the probe, and these are left out here; only where expired faces have taken the places of others is it asked
+    /// again, for those that have not expired.
     async fn candidates(&self, search: &IndexSearch, effort: SearchEffort) -> QdrantResult<Vec<Candidate>> {
         if search.limit == 0 {
             return Ok(Vec::new());
         }
+        let part = &search.gallery.part;
+        let nearest = self.nearest(search, effort, filter::live(part)).await?;
+        if !nearest.lacks_some {
+            return Ok(nearest.candidates);
+        }
+        Ok(self.nearest(search, effort, filter::live_at(part, search.horizon)).await?.candidates)
+    }
+
+    /// The candidates among the points of a filter. The server may or may not take what equals the threshold; so it is given a
+    /// smaller one, and the candidates are compared here. A face that was erased while the server collected the payloads is left out.
+    async fn nearest(
+        &self,
+        search: &IndexSearch,
+        effort: SearchEffort,
+        mut filter: Filter,
+    ) -> QdrantResult<Nearest> {
+        if search.with_user_only {
+            filter = filter::with_user(filter, &search.gallery.part);
+        }
         let wait = self.config.try_timeout;
         let probe = VectorInput::from(search.probe.values().to_vec());
+        let limit = search.limit as usize + usize::from(search.without.is_some());
         let message = QueryPoints {
             collection_name: self.layout.collection(&search.gallery.placement),
             query: Some(Query { variant: Some(Variant::Nearest(probe)) }),
             using: Some(VECTOR.to_owned()),
-            filter: Some(filter_of_search(search)),
+            filter: Some(filter),
             params: Some(effort.params()),
             score_threshold: Some(search.cosine_min.next_down()),
-            limit: Some(u64::from(search.limit)),
+            limit: Some(limit as u64),
             with_payload: crate::request::payload(true),
             with_vectors: crate::request::vectors(false),
             read_consistency: majority(),
@@ -102,11 +139,18 @@ impl QdrantIndex {
             .connections
             .call(wait, message, |service, request| async move { points(service).query(request).await })
             .await?;
+        let there_may_be_more = answer.result.len() >= limit;
         let mut candidates = Vec::with_capacity(answer.result.len());
+        let mut has_expired = false;
         for scored in answer.result {
-            candidates.extend(candidate(search, scored)?);
+            match candidate(search, scored)? {
+                Scored::Candidate(candidate) => candidates.push(candidate),
+                Scored::Expired => has_expired = true,
+                Scored::Other => {}
+            }
         }
-        Ok(candidates)
+        candidates.truncate(search.limit as usize);
+        Ok(Nearest { candidates, lacks_some: has_expired && there_may_be_more })
     }
 
     /// As the tenant index counts them.
@@ -203,18 +247,6 @@ pub struct Page {
     pub limit: usize,
 }
 
-fn filter_of_search(search: &IndexSearch) -> Filter {
-    let part = &search.gallery.part;
-    let mut filter = filter::live_at(part, search.horizon);
-    if search.with_user_only {
-        filter = filter::with_user(filter, part);
-    }
-    match search.without {
-        Some(face) => filter::without(filter, face),
-        None => filter,
-    }
-}
-
 fn filter_of(part: &Part, listing: Listing) -> Filter {
     match listing {
         Listing::LiveAt(horizon) => filter::live_at(part, horizon),
@@ -223,16 +255,21 @@ fn filter_of(part: &Part, listing: Listing) -> Filter {
     }
 }
 
-fn candidate(search: &IndexSearch, scored: ScoredPoint) -> QdrantResult<Option<Candidate>> {
+fn candidate(search: &IndexSearch, scored: ScoredPoint) -> QdrantResult<Scored> {
     let id = scored.id.ok_or(QdrantError::Incomplete("a point's id"))?;
-    match payload::decode(&search.gallery.part, &id, scored.payload)? {
-        Some(Stored::Live { shown, enrolled_at, expires_at, .. })
-            if scored.score >= search.cosine_min && search.horizon.shows(enrolled_at, expires_at) =>
-        {
-            Ok(Some(Candidate { face: payload::face_id(&id)?, cosine: scored.score, shown }))
-        }
-        _ => Ok(None),
+    let face = payload::face_id(&id)?;
+    if search.without == Some(face) || scored.score < search.cosine_min {
+        return Ok(Scored::Other);
     }
+    Ok(match payload::decode(&search.gallery.part, &id, scored.payload)? {
+        Some(Stored::Live { shown, enrolled_at, expires_at, .. }) => {
+            match search.horizon.shows(enrolled_at, expires_at) {
+                true => Scored::Candidate(Candidate { face, cosine: scored.score, shown }),
+                false => Scored::Expired,
+            }
+        }
+        _ => Scored::Other,
+    })
 }
 
 fn listed_point(
