@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
+use prost::Message;
 use tokio::sync::watch;
 use vidimus_domain::catalog::Collection;
+use vidimus_domain::codec::FORMAT;
 use vidimus_domain::event::Change;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
@@ -20,7 +22,10 @@ use vidimus_ports::clock::SystemClock;
 use vidimus_ports::faulty::FlushedOnly;
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
-use vidimus_ports::{Clock, FaceIndex, Listing, PortError, PortErrorKind, PortResult, Random, Topic};
+use vidimus_ports::{
+    Append, Clock, EventLog, FaceIndex, Listing, PortError, PortErrorKind, PortResult, Random, Topic,
+};
+use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::changes::Changes;
 use vidimus_runtime::records::{Records, Written};
@@ -214,9 +219,23 @@ async fn processes_that_share_the_partitions_all_learn_that_everything_is_there(
     }
     assert_eq!(world.points().await, 40);
     world.end().await;
-    let committed =
-        vidimus_ports::EventLog::committed(&*world.log, Topic::Changes, "indexing").await.unwrap();
+    let committed = world.log.committed(Topic::Changes, "indexing").await.unwrap();
     assert_eq!(committed.iter().map(|place| place.offset).sum::<u64>(), 40, "{committed:?}");
+}
+
+#[tokio::test]
+async fn what_is_too_new_is_neither_projected_nor_skipped_and_holds_up_nothing_beside_it() {
+    let world = World::new().await;
+    let payload = v1::Change { format: FORMAT + 1, ..v1::Change::default() }.encode_to_vec();
+    let at = world.log.append(Topic::Changes, Append::new(b"newer", payload)).await.unwrap();
+    world.enrol().await;
+    let searchable = world.indexing();
+    world.until_points(1).await;
+    assert!(!*searchable.borrow(), "it lacks something that the log had at the start");
+    world.end().await;
+    let committed = world.log.committed(Topic::Changes, "indexing").await.unwrap();
+    let passed = committed.iter().any(|place| place.partition == at.partition && place.offset > at.offset);
+    assert!(!passed, "{committed:?} is past {at:?}");
 }
 
 fn enrolled(origin: &Origin, write: Write, request: &str) -> Record {
