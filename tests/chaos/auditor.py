@@ -13,6 +13,8 @@ from stored import ERASED, Blobs, Points, StoredRecord
 INTERVAL_SECONDS = 1.0
 # Until everything that was acknowledged must be found, and audited, once nothing dies any more.
 SETTLED_SECONDS_MAX = 60
+# A job of the bulk lane has a few.
+MOST_PHOTOS_OF_A_CALL = 4
 VIOLATIONS = "vidimus_invariant_violations_total"
 FACES_MAX = 4096
 
@@ -144,9 +146,9 @@ class FinalAudit:
         while not wanted <= matched(client, photos) and time.monotonic() < deadline:
             time.sleep(0.2)
 
-    def look_at_blobs(self) -> None:
+    def look_at_blobs(self, patience_seconds: float = SETTLED_SECONDS_MAX) -> None:
         """I8 and I9, in S3."""
-        deadline = time.monotonic() + SETTLED_SECONDS_MAX
+        deadline = time.monotonic() + patience_seconds
         audited = self.blobs.audited()
         while not self.history.answered_searches <= audited and time.monotonic() < deadline:
             time.sleep(1.0)
@@ -155,14 +157,11 @@ class FinalAudit:
         records, photos = self.blobs.records(), self.blobs.photos()
         check_stored(self.history, records, photos)
         self.records, self.unnamed = len(records), unnamed_photos(records, photos)
-        lost = sum(count for (operation, outcome), count in self.history.calls.items()
-                   if operation in ("IndexFaces", "BulkIndex") and outcome != "acknowledged")
+        calls = self.history.calls.items()
+        enrolments = [(outcome, count) for (called, outcome), count in calls if called in ("IndexFaces", "BulkIndex")]
+        lost = sum(count for outcome, count in enrolments if outcome != "acknowledged")
         text = f"{len(self.unnamed)} photos that no record names, after {lost} calls without an answer"
         self.history.check("I9", len(self.unnamed) <= lost * MOST_PHOTOS_OF_A_CALL, text)
-
-
-# A job of the bulk lane has a few.
-MOST_PHOTOS_OF_A_CALL = 4
 
 
 def listed(client) -> dict[str, str]:

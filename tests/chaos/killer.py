@@ -15,6 +15,8 @@ STOPPED_SECONDS = (1.0, 12.0)
 DOWN_SECONDS = (0.0, 2.0)
 QUIET_SECONDS = (0.2, 2.0)
 STOPS_SHARE = 0.3
+# How often another one is killed at the same moment.
+PAIRS_SHARE = 0.25
 # From a restart until every kind of call is acknowledged again.
 RECOVERY_SECONDS_MAX = 60
 
@@ -27,6 +29,12 @@ class Strike:
     how: str
     seconds: float
     quiet_before: float
+    # Killed at the same moment.
+    also: str | None = None
+
+    def __str__(self) -> str:
+        also = f" and kill {self.also}" if self.also else ""
+        return f"{self.how} {self.victim} for {self.seconds} s{also}"
 
 
 def strikes(names: list[str], count: int, seed: int) -> Iterator[Strike]:
@@ -39,7 +47,9 @@ def strikes(names: list[str], count: int, seed: int) -> Iterator[Strike]:
             chance.shuffle(bag)
         how = "stop" if chance.random() < STOPS_SHARE else "kill"
         seconds = chance.uniform(*(STOPPED_SECONDS if how == "stop" else DOWN_SECONDS))
-        yield Strike(bag.pop(), how, round(seconds, 1), round(chance.uniform(*QUIET_SECONDS), 1))
+        victim, quiet = bag.pop(), round(chance.uniform(*QUIET_SECONDS), 1)
+        another = chance.choice(sorted(set(names) - {victim}))
+        yield Strike(victim, how, round(seconds, 1), quiet, another if chance.random() < PAIRS_SHARE else None)
 
 
 class Stuck(Exception):
@@ -61,18 +71,35 @@ class Killer:
         self.wait(strike.quiet_before)
         if strike.how == "kill":
             self.cluster.kill(strike.victim)
-            self.wait(strike.seconds)
-            self.cluster.restart(strike.victim)
         else:
             self.cluster.signal(strike.victim, signal.SIGSTOP)
-            try:
-                self.wait(strike.seconds)
-            finally:
+        try:
+            self.count(strike.victim, strike.how)
+            if strike.also is not None:
+                self.cluster.kill(strike.also)
+                self.count(strike.also, "kill")
+            self.wait(strike.seconds)
+        finally:
+            if strike.how == "stop":
                 self.cluster.signal(strike.victim, signal.SIGCONT)
-        role = strike.victim if strike.victim in SERVERS else strike.victim.rpartition("-")[0]
-        self.struck[f"{role} {strike.how}"] += 1
-        seconds = self.await_progress(f"{strike.how} {strike.victim}", RECOVERY_SECONDS_MAX)
-        self.recovery_seconds.append((seconds, f"{strike.how} {strike.victim}"))
+        self.bring_back([name for name in (strike.victim, strike.also) if name and name != self.stopped(strike)])
+        seconds = self.await_progress(str(strike), RECOVERY_SECONDS_MAX)
+        self.recovery_seconds.append((seconds, str(strike)))
+
+    @staticmethod
+    def stopped(strike: Strike) -> str | None:
+        """Who only slept."""
+        return strike.victim if strike.how == "stop" else None
+
+    def bring_back(self, killed: list[str]) -> None:
+        """Starts again what was killed, servers first, as whoever supervises processes would."""
+        for name in sorted(killed, key=lambda name: name not in SERVERS):
+            self.cluster.restart(name)
+
+    def count(self, name: str, how: str) -> None:
+        """Counts a strike by its role."""
+        role = name if name in SERVERS else name.rpartition("-")[0]
+        self.struck[f"{role} {how}"] += 1
 
     def wait(self, seconds: float) -> None:
         """Lets the clients work, and ends early where a check has failed."""

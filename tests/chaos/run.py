@@ -99,8 +99,9 @@ class Run:
         for number, strike in enumerate(strikes(self.cluster.names(), kills, self.seed), 1):
             self.killer.strike(strike)
             seconds, _ = self.killer.recovery_seconds[-1]
-            said = f"{number}/{kills} {strike.how} {strike.victim} for {strike.seconds} s: recovered after {seconds:.1f} s"
-            print(f"{time.monotonic() - self.began:7.1f} s  {said}, {self.history.acknowledged()} acknowledged", flush=True)
+            said = f"{number}/{kills} {strike}: recovered after {seconds:.1f} s"
+            done = self.history.acknowledged()
+            print(f"{time.monotonic() - self.began:7.1f} s  {said}, {done} acknowledged", flush=True)
 
     def end(self) -> None:
         """Ends the processes in order while the clients work, starts them again, and holds everything against the history (I10)."""
