@@ -19,13 +19,17 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed test-chaos chaos outage stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
+.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed test-chaos chaos outage stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 demo: build models ## Builds, starts a service on an empty directory, and shows it with boto3 and real photos.
 	$(STAGE) "demo" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out
+
+demo-stack: ## Shows the service that `make stack` has started.
+	$(STAGE) "demo on the stack" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out \
+		--stack $(VIDIMUS_CACHE)/stack-run/stack.json
 
 test: build models javascript seaweedfs kafka rotel ## Sets up what it needs and runs every test.
 	@$(MAKE) test-rust

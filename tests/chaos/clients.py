@@ -197,16 +197,16 @@ class Snooper(Client):
 
     def find_low(self) -> None:
         """Whatever is there, mate or not."""
-        photo = self.random.choice(self.photos)
-        self.search(
-            "SearchFacesByImage", self.api.search_faces_by_image, threshold=0.0, CollectionId="staff", Image={"Bytes": photo}
-        )
+        photo = {"Bytes": self.random.choice(self.photos)}
+        call = self.api.search_faces_by_image
+        self.search("SearchFacesByImage", call, threshold=0.0, CollectionId="staff", Image=photo)
 
     def list_own(self) -> None:
         """Lists the faces."""
         asked = self.history.asks(self.tenant, FACES_MAX, 0.0)
         answer = self.ask("ListFaces", self.api.list_faces, CollectionId="staff", MaxResults=1000)
-        strangers = [face for face in answer["Faces"] if not face.get("ExternalImageId", "").startswith(f"{self.tenant}-")]
+        own = f"{self.tenant}-"
+        strangers = [face for face in answer["Faces"] if not face.get("ExternalImageId", "").startswith(own)]
         self.history.check("I1", not strangers, f"{self.tenant} was listed {strangers}")
         back = [face["FaceId"] for face in answer["Faces"] if face["FaceId"] in asked.deleted]
         self.history.check("I3", not back, f"{back} are listed after their deletion")

@@ -53,7 +53,8 @@ class Cluster(EmbeddedService):
     def close(self) -> None:
         """Ends everything and removes what it held."""
         for name in self.names():
-            with contextlib.suppress(OSError):
+            # What was never started has no process ids.
+            with contextlib.suppress(OSError, KeyError):
                 self.signal(name, signal.SIGCONT)
         for member in self.processes.members:
             if member.popen is not None and member.popen.poll() is None:

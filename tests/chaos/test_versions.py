@@ -1,10 +1,12 @@
 """Two versions side by side: a program whose newest format is one above this one's (`vidimus-under-test` with `VIDIMUS_AHEAD`) beside
 this one, over the same servers. ARCHITECTURE.md says by which rule."""
 
+import base64
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from asking import enrol, face_ids, refusal, search
 from cluster import Cluster
@@ -122,8 +124,9 @@ def test_what_is_too_new_is_refused_and_waits_for_who_can_read_it(make, photos) 
     service.restart("ingestion-0")
     service.kill("ingestion-1")
     once = service.client(key)
+    again = {"CollectionId": COLLECTION, "Image": {"Bytes": photo}, "ExternalImageId": "early"}
     assert refusal(once.delete_faces, CollectionId=COLLECTION, FaceIds=[face]) == "ThrottlingException"
-    assert refusal(once.index_faces, CollectionId=COLLECTION, Image={"Bytes": photo}, ExternalImageId="early") == "ThrottlingException"
+    assert refusal(once.index_faces, **again) == "ThrottlingException"
 
     # What this version writes meanwhile goes its way.
     [own] = enrol(client, COLLECTION, other, "own")
@@ -144,10 +147,6 @@ def test_what_is_too_new_is_refused_and_waits_for_who_can_read_it(make, photos) 
 
 def assert_bulk_waits(service: Versions, key, photo: bytes) -> None:
     """A photo that the newer ingestion accepted waits for a worker that can read it, and is not set aside."""
-    import base64
-
-    import grpc
-
     head = {"collection_id": COLLECTION, "job_id": "job"}
     sent = {"photo": {"name": "a.jpg", "bytes": base64.b64encode(photo).decode()}}
     calls = connector(service.address, key)()
@@ -157,7 +156,7 @@ def assert_bulk_waits(service: Versions, key, photo: bytes) -> None:
     service.restart("embedding-1")
     answers = calls.bulk([head, sent], timeout=PATIENCE_SECONDS)
     assert answers["a.jpg"]["outcome"] == "ENROLLED", answers
-    assert service.admin("dead-letters", "list") in ([], {"dead_letters": []}, None)
+    assert service.admin("dead-letters", "list") == []
 
 
 def assert_audit_waits(service: Versions, client, photo: bytes) -> None:

@@ -89,6 +89,7 @@ impl Consumer {
         let losses = self.deps.index.losses();
         self.deps.baseline.ensure().await?;
         let mut subscription = self.deps.log.subscribe(Topic::Changes, GROUP).await?;
+        self.deps.index.begun_again(losses);
         let mut progress = self.begin(losses).await?;
         while !self.shutdown.has_begun() {
             let records = self.next(&mut *subscription).await?;

@@ -238,6 +238,29 @@ async fn what_is_too_new_is_neither_projected_nor_skipped_and_holds_up_nothing_b
     assert!(!passed, "{committed:?} is past {at:?}");
 }
 
+/// Each learns by the others' commits that their partitions are projected again, so none may wait with its own.
+#[tokio::test]
+async fn processes_that_share_the_partitions_recover_from_a_loss_together() {
+    let world = World::new().await;
+    let mut all = [world.indexing(), world.indexing()];
+    for searchable in &mut all {
+        until(searchable, true).await;
+    }
+    for lost in 1..=5_u64 {
+        for _ in 0..20 {
+            world.enrol().await;
+        }
+        world.until_points(20 * lost).await;
+        world.index.lose_power().await.unwrap();
+        world.until_ensured(2 * (lost + 1)).await;
+        for searchable in &mut all {
+            until(searchable, true).await;
+        }
+        world.until_points(20 * lost).await;
+    }
+    world.end().await;
+}
+
 fn enrolled(origin: &Origin, write: Write, request: &str) -> Record {
     let face = DetectedFace {
         bounding_box: BoundingBox { left: 0.1, top: 0.1, width: 0.5, height: 0.5 },
