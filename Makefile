@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
+.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed test-chaos chaos outage stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -27,9 +27,14 @@ help: ## Lists the commands.
 demo: build models ## Builds, starts a service on an empty directory, and shows it with boto3 and real photos.
 	$(STAGE) "demo" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out
 
+demo-stack: ## Shows the service that `make stack` has started.
+	$(STAGE) "demo on the stack" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out \
+		--stack $(VIDIMUS_CACHE)/stack-run/stack.json
+
 test: build models javascript seaweedfs kafka rotel ## Sets up what it needs and runs every test.
 	@$(MAKE) test-rust
 	@$(MAKE) test-e2e
+	@$(MAKE) test-chaos
 
 check: setup toolchain ## What CI runs: formatting, clippy, every test, dependency policy, crate arrows, size limits.
 	$(STAGE) "formatting" cargo fmt --all --check
@@ -71,6 +76,16 @@ test-rust: ## Runs the Rust tests (unit, conformance, crate arrows, dependency p
 
 test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started service.
 	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
+
+test-chaos: ## Runs the tests that kill, stop and upgrade the distributed service: 20 kills, outages of 15 s, two versions.
+	$(STAGE) "chaos tests" $(VIDIMUS_PYTHON) -m pytest tests/chaos
+
+chaos: build models seaweedfs kafka ## Kills processes and servers at random under load, KILLS (20) times by SEED (1), and audits I1 to I10.
+	$(STAGE) "chaos" env VIDIMUS_CHAOS_KILLS=$(or $(KILLS),20) VIDIMUS_CHAOS_SEED=$(or $(SEED),1) \
+		$(VIDIMUS_PYTHON) -m pytest -s tests/chaos/test_chaos.py
+
+outage: build models seaweedfs kafka ## Takes broker, S3 server and index away for OUTAGE_SECONDS (60) each under load, then loses the log.
+	$(STAGE) "outage" env VIDIMUS_OUTAGE_SECONDS=$(or $(OUTAGE_SECONDS),60) $(VIDIMUS_PYTHON) -m pytest -s tests/chaos/test_outage.py
 
 # QDRANT_URL=http://host:6334 names a real server, QDRANT_API_KEY its key. Collections are made there and dropped again.
 test-e2e-distributed: ## Runs the same tests against one process for each role, over Kafka, SeaweedFS and qdrant-dev.

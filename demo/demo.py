@@ -1,6 +1,8 @@
 """Shows Vidimus with plain boto3 and real photos: enrol, search, look, delete. Fails where anything is amiss.
 
-Usage: demo.py --binary VIDIMUS --photos DIR --out DIR
+Usage: demo.py --binary VIDIMUS --photos DIR --out DIR [--stack STATE]
+
+Without a stack it starts a service on an empty directory; STATE is what `make stack` wrote of the service that runs.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import boto3
@@ -80,6 +83,22 @@ class Service:
             self.process.wait()
 
 
+class Stack:
+    """The service that `make stack` has started."""
+
+    def __init__(self, binary: Path, state: Path) -> None:
+        said = json.loads(state.read_text())
+        self.binary, self.settings, self.address = binary, said["settings"], said["tenants"]
+
+    def admin(self, *words: str) -> dict[str, str]:
+        """Runs `vidimus admin …` and reads what it prints."""
+        command = [str(self.binary), "admin", *words, "--json"]
+        environment = {**os.environ, **self.settings}
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        expect(ran.returncode == 0, f"vidimus admin {' '.join(words)}: {ran.stderr}")
+        return json.loads(ran.stdout) if ran.stdout.strip() else {}
+
+
 def keep_meanings(response_dict, customized_response_dict, **_) -> None:
     """Keeps what Vidimus says beyond the AWS API: boto3 itself drops members that it does not know."""
     if response_dict["status_code"] == 200:
@@ -88,7 +107,7 @@ def keep_meanings(response_dict, customized_response_dict, **_) -> None:
         customized_response_dict["Vidimus"] = body.get("Vidimus", {}) | {"FaceMatches": meanings}
 
 
-def connect(service: Service, key: dict[str, str]):
+def connect(service: Service | Stack, key: dict[str, str]):
     """An AWS SDK client. All that is different from AWS is the address."""
     client = boto3.client(
         "rekognition",
@@ -204,21 +223,43 @@ def show(client, photos: Path, out: Path) -> None:
     done("the collection lists the other face alone")
 
 
+def show_on(service: Service | Stack, tenant: str, options: argparse.Namespace) -> None:
+    """Shows it with a tenant of its own."""
+    service.admin("tenant", "create", tenant)
+    client = connect(service, service.admin("key", "create", tenant))
+    done(f"tenant {tenant} and its access key")
+    show(client, options.photos, options.out)
+
+
+def show_stack(options: argparse.Namespace) -> None:
+    """Shows a service that runs, and leaves it running without what it was shown with."""
+    step("A service of many processes")
+    service = Stack(options.binary, options.stack)
+    done(f"on {service.address}")
+    tenant = f"demo-{uuid.uuid4().hex[:8]}"
+    show_on(service, tenant, options)
+    client = connect(service, service.admin("key", "create", tenant))
+    client.delete_collection(CollectionId=COLLECTION)
+    service.admin("tenant", "delete", tenant)
+    done(f"collection and tenant {tenant} are deleted")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for option in ["--binary", "--photos", "--out"]:
         parser.add_argument(option, type=Path, required=True)
+    parser.add_argument("--stack", type=Path)
     options = parser.parse_args()
+    if options.stack:
+        show_stack(options)
+        return
     with tempfile.TemporaryDirectory(prefix="vidimus-demo-") as folder:
         step("A service on an empty directory")
         began = time.monotonic()
         service = Service(options.binary, Path(folder))
         try:
             done(f"vidimus serve, process {service.process.pid}, on {service.address}", began)
-            service.admin("tenant", "create", "demo")
-            client = connect(service, service.admin("key", "create", "demo"))
-            done("tenant demo and its access key")
-            show(client, options.photos, options.out)
+            show_on(service, "demo", options)
             step("The service ends")
             began = time.monotonic()
             service.stop()

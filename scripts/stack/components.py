@@ -3,6 +3,7 @@
 Each lives in a folder of its own, listens on 127.0.0.1 alone, and is ended by its process id.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
 START_SECONDS_MAX = 60
 END_SECONDS_MAX = 20
 BUCKET = "vidimus"
+# In the order in which they are started.
+SERVERS = ["qdrant", "kafka", "s3"]
 # SeaweedFS takes this many ports in a row, and one more this far above the last.
 SEAWEEDFS_PORTS = 10
 SEAWEEDFS_FAR_PORT = 10009
@@ -124,6 +127,17 @@ def end(pid: int) -> None:
             return
 
 
+def await_end(pid: int) -> None:
+    """Waits for a process that was killed."""
+    deadline = time.monotonic() + END_SECONDS_MAX
+    while is_alive(pid):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            raise CannotStart(f"process {pid} is still there")
+        time.sleep(0.02)
+
+
 class Backing:
     """Kafka, SeaweedFS and qdrant-dev in one folder, which knows their process ids."""
 
@@ -140,31 +154,57 @@ class Backing:
             raise CannotStart("missing: " + "; ".join(lacking))
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._start_qdrant()
-            self._start_kafka()
-            self._start_seaweedfs()
+            for name in SERVERS:
+                self.start_one(name)
         except BaseException:
             self.stop()
             raise
+
+    def start_one(self, name: str, wait: bool = True) -> None:
+        """Starts one server: where it was before, on what it had, if it was there before."""
+        {"qdrant": self._start_qdrant, "kafka": self._start_kafka, "s3": self._start_seaweedfs}[name](wait)
+
+    def pids(self, name: str) -> list[int]:
+        """The processes of one server."""
+        match name:
+            case "qdrant":
+                return [self.said["qdrant_pid"]]
+            case "s3":
+                return [int((Path(self.said["s3_folder"]) / "pid").read_text())]
+        folder = self.folder / "kafka"
+        return [int((folder / f"broker-{broker}.pid").read_text()) for broker in range(self.brokers)]
+
+    def kill_one(self, name: str) -> None:
+        """Kills one server (SIGKILL), and leaves what it holds."""
+        for pid in self.pids(name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if name == "kafka":
+            # The script that keeps the brokers ends when they have.
+            end(self.said["kafka_pid"])
+        for pid in self.pids(name):
+            await_end(pid)
 
     def _say(self, **what) -> None:
         self.said.update(what)
         self.file.write_text(json.dumps(self.said))
 
-    def _start_kafka(self) -> None:
-        first = free_ports(2 * self.brokers)
+    def _start_kafka(self, wait: bool) -> None:
+        first = self.said["kafka_ports"][0] if "kafka_ports" in self.said else free_ports(2 * self.brokers)
         folder = self.folder / "kafka"
         command = ["bash", str(SCRIPTS / "kafka.sh"), str(folder), str(self.brokers), str(first)]
         process = self._spawn(command, "kafka.log")
         self._say(kafka_pid=process.pid, kafka_ports=[first + 2 * broker for broker in range(self.brokers)])
-        wait_until(lambda: all(map(listens, self.said["kafka_ports"])), process, "Kafka")
+        if wait:
+            wait_until(lambda: all(map(listens, self.said["kafka_ports"])), process, "Kafka")
 
-    def _start_seaweedfs(self) -> None:
-        port = free_ports(SEAWEEDFS_PORTS, (SEAWEEDFS_FAR_PORT,))
+    def _start_seaweedfs(self, wait: bool) -> None:
+        port = self.said["s3_port"] if "s3_port" in self.said else free_ports(SEAWEEDFS_PORTS, (SEAWEEDFS_FAR_PORT,))
         folder = self.folder / "seaweedfs"
         self._say(s3_port=port, s3_folder=str(folder))
         self._seaweedfs(f'seaweedfs_start "{folder}" {port} {BUCKET}')
-        wait_until(self._has_bucket, None, "the bucket")
+        if wait:
+            wait_until(self._has_bucket, None, "the bucket")
 
     def _has_bucket(self) -> bool:
         """Whether the bucket is there: the server answers before it has made it."""
@@ -183,15 +223,16 @@ class Backing:
         if ran.returncode != 0:
             raise CannotStart(ran.stderr.strip().splitlines()[-1] if ran.stderr.strip() else "SeaweedFS failed")
 
-    def _start_qdrant(self) -> None:
+    def _start_qdrant(self, wait: bool) -> None:
         folder = self.folder / "qdrant"
         ready = self.folder / "qdrant.ready"
         ready.unlink(missing_ok=True)
-        port = free_ports(1)
+        port = self.said["qdrant_port"] if "qdrant_port" in self.said else free_ports(1)
         command = [str(program("qdrant-dev")), "--data", str(folder), "--listen", f"127.0.0.1:{port}"]
         process = self._spawn([*command, "--ready-file", str(ready)], "qdrant.log")
         self._say(qdrant_pid=process.pid, qdrant_port=port)
-        wait_until(ready.exists, process, "qdrant-dev")
+        if wait:
+            wait_until(ready.exists, process, "qdrant-dev")
 
     def _spawn(self, command: list[str], log: str) -> subprocess.Popen:
         with (self.folder / log).open("ab") as lines:

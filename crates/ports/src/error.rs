@@ -20,6 +20,8 @@ pub enum PortErrorKind {
     Full,
     /// What was read is damaged. It is never treated as absent.
     Corrupt,
+    /// What was read was written by a newer version of the program, which this one cannot read: a process of that version can.
+    TooNew,
     /// A defect.
     Internal,
 }
@@ -66,14 +68,15 @@ impl PortError {
     /// When to try again, where that may help.
     #[must_use]
     pub fn retry_hint(&self) -> Option<Duration> {
-        let default = matches!(self.kind, PortErrorKind::Unavailable).then_some(Duration::from_secs(1));
+        let default = matches!(self.kind, PortErrorKind::Unavailable | PortErrorKind::TooNew)
+            .then_some(Duration::from_secs(1));
         self.retry_after.or(default)
     }
 
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, PortErrorKind::Unavailable | PortErrorKind::Full)
+        matches!(self.kind, PortErrorKind::Unavailable | PortErrorKind::Full | PortErrorKind::TooNew)
     }
 }
 

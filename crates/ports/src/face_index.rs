@@ -163,7 +163,8 @@ pub trait FaceIndex: Send + Sync {
     /// (by the given clock reading, taken before the call). `kill -9` alone loses no write that returned.
     ///
     /// An index that may lose writes on its own (see [`FaceIndex::losses`]) MUST NOT cover more after a loss than before it, until
-    /// it is told that the loss is made good: whoever commits on its word then stands still instead of losing something.
+    /// it is told that whoever commits on its word has [begun again](FaceIndex::begun_again): who has not noticed the loss then stands
+    /// still instead of losing something. From then on it speaks of what was written since the loss.
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis>;
 
     /// How often, since this index was opened, writes that had returned and that no flush had covered may have been lost
@@ -173,6 +174,11 @@ pub trait FaceIndex: Send + Sync {
     /// Whoever commits on the word of [`FaceIndex::flush`] MUST read it before it begins at its commit, and again after each
     /// flush: where it has grown, nothing is committed, and what lies behind the commit is written again.
     fn losses(&self) -> u64;
+
+    /// Says that whoever commits on the word of [`FaceIndex::flush`] has begun again at its commit since there were `losses`: it
+    /// commits nothing of what it was told before. Later losses are not meant. This does not wait until all of the log is written
+    /// again: processes that share it each learn by the others' commits that it is.
+    fn begun_again(&self, losses: u64);
 
     /// Says that all that lies behind the commit was written again since there were `losses`. Later losses are not made good by
     /// it. While a loss is not made good, and from opening on until the first call, the index recovers: a write replaces its

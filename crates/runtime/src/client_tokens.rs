@@ -8,9 +8,10 @@ use vidimus_domain::codec::Stored;
 use vidimus_domain::time::ERASED_KEPT;
 use vidimus_domain::user::{ClientToken, TokenKey};
 use vidimus_domain::{ErrorCode, Failure};
-use vidimus_ports::{BlobStore, Clock, PortError, PortErrorKind, PortResult, PutCondition};
+use vidimus_ports::{BlobStore, Clock, PortErrorKind, PortResult, PutCondition};
 
 use crate::errors::failure_from_port;
+use crate::stored;
 
 /// A request that may carry a token.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +91,6 @@ impl ClientTokens {
 
     async fn read(&self, key: &BlobKey) -> PortResult<Option<ClientToken>> {
         let Some(blob) = self.blobs.get(key).await? else { return Ok(None) };
-        let corrupt = |error| PortError::new(PortErrorKind::Corrupt, "read client token").because(error);
-        ClientToken::decode(&blob.bytes).map(Some).map_err(corrupt)
+        stored::decode("read client token", &blob.bytes).map(Some)
     }
 }

@@ -84,6 +84,9 @@ pub fn failure_from_port(error: PortError) -> Failure {
         PortErrorKind::Unavailable => {
             (ErrorCode::Unavailable, "a part of the service is not available; try again")
         }
+        PortErrorKind::TooNew => {
+            (ErrorCode::Unavailable, "it was stored by a newer version of the service; try again")
+        }
         PortErrorKind::Full => {
             (ErrorCode::Unavailable, "no room is left to store anything new; try again later")
         }

@@ -16,6 +16,7 @@ pub mod models;
 pub mod records;
 pub mod requests;
 pub mod shutdown;
+pub mod stored;
 pub mod telemetry;
 pub mod traces;
 pub mod transport;

@@ -8,7 +8,7 @@ use vidimus_domain::record::{Record, is_fresh};
 use vidimus_domain::{ImageId, Part, UnixMillis};
 use vidimus_ports::{BlobStore, Clock, Etag, PortError, PortErrorKind, PortResult, PutCondition};
 
-use crate::traces;
+use crate::{stored, traces};
 
 /// Reads and writes records.
 #[derive(Clone)]
@@ -46,14 +46,15 @@ impl Records {
     /// Reads the record of an image.
     ///
     /// # Errors
-    /// Where the store fails, or holds something that is no record (`Corrupt`): it is never taken for absent.
+    /// Where the store fails, or holds something that is no record (`Corrupt`) or that a newer version has written (`TooNew`): it is
+    /// never taken for absent.
     pub async fn read(&self, part: &Part, image: ImageId) -> PortResult<Read> {
         let at = self.clock.now();
         let Some(blob) = self.blobs.get(&BlobKey::record(part, image)).await? else {
             return Ok(Read { record: None, etag: None, at });
         };
         let corrupt = |cause: String| PortError::new(PortErrorKind::Corrupt, "read record").because(cause);
-        let record = Record::decode(&blob.bytes).map_err(|error| corrupt(error.to_string()))?;
+        let record: Record = stored::decode("read record", &blob.bytes)?;
         if record.origin.part != *part || record.origin.image != image {
             return Err(corrupt("the record is of another image".to_owned()));
         }

@@ -12,6 +12,7 @@ use vidimus_domain::{Part, UnixMillis, UserId};
 use vidimus_ports::{BlobEntry, BlobStore, Clock, Etag, PortError, PortErrorKind, PortResult, PutCondition};
 
 use crate::records::Written;
+use crate::stored;
 
 /// Objects that one page of a listing of the store has.
 const PAGE: usize = 1000;
@@ -70,7 +71,7 @@ impl Users {
         let Some(blob) = self.blobs.get(&key).await? else {
             return Ok(ReadUser { user: None, key, etag: None, at });
         };
-        let user = User::decode(&blob.bytes).map_err(|error| corrupt(error.to_string()))?;
+        let user: User = stored::decode("read user", &blob.bytes)?;
         if user.part != *part {
             return Err(corrupt("the user is of another collection".to_owned()));
         }

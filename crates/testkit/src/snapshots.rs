@@ -116,6 +116,10 @@ impl FaceIndex for Snapshots {
         self.inner.losses()
     }
 
+    fn begun_again(&self, losses: u64) {
+        self.inner.begun_again(losses);
+    }
+
     fn made_good(&self, losses: u64) {
         self.inner.made_good(losses);
     }

@@ -2,6 +2,8 @@
 //!
 //! It has no dead letters: what cannot be projected is tried again, with a growing pause, and counted; what cannot be
 //! projected at all, since its record is damaged or there is no room, is left to reconciling, so that it holds up no other.
+//! What a newer version of the program has written holds this process up: it leaves the group for a while, so that a process
+//! that can read it is given it, and skips nothing.
 //! It commits only what a flush of the index has covered, so that a power loss cannot lose a projection that was committed. Where
 //! the index says that it may have lost something, it begins again at its commit, and searches wait until it is there again.
 
@@ -11,12 +13,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use vidimus_domain::UnixMillis;
-use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Change;
-use vidimus_ports::{LogRecord, PortErrorKind, PortResult, Position, Subscription, Topic};
+use vidimus_ports::{LogRecord, PortError, PortErrorKind, PortResult, Position, Subscription, Topic};
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::shutdown::Shutdown;
-use vidimus_runtime::traces;
+use vidimus_runtime::{stored, traces};
 
 use crate::metrics::Metrics;
 use crate::projector::Projector;
@@ -37,6 +38,11 @@ pub(crate) struct Consumer {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) caught_up: watch::Sender<bool>,
     pub(crate) shutdown: Shutdown,
+}
+
+/// Whether the same may go well later, here or elsewhere.
+fn is_for_later(error: &PortError) -> bool {
+    matches!(error.kind(), PortErrorKind::Unavailable | PortErrorKind::TooNew)
 }
 
 /// How far the consumer is.
@@ -69,6 +75,10 @@ impl Consumer {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::error!(%error, "consuming changes failed; it begins again at its commit");
+                    if error.kind() == PortErrorKind::TooNew {
+                        // Long enough for a process that can read it to be given the partition.
+                        pause = PAUSE_LAST;
+                    }
                     self.pause(&mut pause).await;
                 }
             }
@@ -79,6 +89,7 @@ impl Consumer {
         let losses = self.deps.index.losses();
         self.deps.baseline.ensure().await?;
         let mut subscription = self.deps.log.subscribe(Topic::Changes, GROUP).await?;
+        self.deps.index.begun_again(losses);
         let mut progress = self.begin(losses).await?;
         while !self.shutdown.has_begun() {
             let records = self.next(&mut *subscription).await?;
@@ -140,14 +151,15 @@ impl Consumer {
         Ok(())
     }
 
-    /// Projects a batch, again and again until it is done or shutdown begins: then it is left uncommitted.
+    /// Projects a batch, again and again until it is done or shutdown begins: then it is left uncommitted. So it is where something
+    /// of it is too new for this process, once the rest is done.
     async fn project_until_done(&self, records: &[LogRecord]) -> PortResult<()> {
-        let mut changes: Vec<Change> = records.iter().filter_map(|record| self.decode(record)).collect();
+        let (mut changes, too_new) = self.decode_all(records);
         let mut pause = PAUSE_FIRST;
         loop {
             let error = match traces::step("project records", self.projector.project_changes(&changes)).await
             {
-                Ok(()) => return Ok(()),
+                Ok(()) => return too_new.map_or(Ok(()), Err),
                 Err(error) => error,
             };
             self.metrics.retries.inc();
@@ -155,7 +167,7 @@ impl Consumer {
             if error.kind() != PortErrorKind::Unavailable {
                 changes = self.project_each(changes).await;
             }
-            if self.shutdown.has_begun() {
+            if error.kind() == PortErrorKind::TooNew || self.shutdown.has_begun() {
                 return Err(error);
             }
             self.pause(&mut pause).await;
@@ -170,7 +182,7 @@ impl Consumer {
         for change in changes {
             match self.projector.project_changes(std::slice::from_ref(&change)).await {
                 Ok(()) => {}
-                Err(error) if error.kind() == PortErrorKind::Unavailable => again.push(change),
+                Err(error) if is_for_later(&error) => again.push(change),
                 Err(error) => {
                     self.metrics.left_behind.inc();
                     tracing::error!(%error, image = %change.image, "a change is left to reconciling");
@@ -180,15 +192,20 @@ impl Consumer {
         again
     }
 
-    /// A change that cannot be read is left to reconciling too.
-    fn decode(&self, record: &LogRecord) -> Option<Change> {
-        let decoded = Change::decode(&record.payload);
-        decoded
-            .inspect_err(|error| {
-                self.metrics.left_behind.inc();
-                tracing::error!(%error, position = ?record.position, "a change cannot be read");
-            })
-            .ok()
+    /// The changes, and the error of one that is too new, where there is such. A damaged one is left to reconciling too.
+    fn decode_all(&self, records: &[LogRecord]) -> (Vec<Change>, Option<PortError>) {
+        let (mut changes, mut too_new) = (Vec::new(), None);
+        for record in records {
+            match stored::decode("read change", &record.payload) {
+                Ok(change) => changes.push(change),
+                Err(error) if error.kind() == PortErrorKind::TooNew => too_new = Some(error),
+                Err(error) => {
+                    self.metrics.left_behind.inc();
+                    tracing::error!(%error, position = ?record.position, "a change cannot be read");
+                }
+            }
+        }
+        (changes, too_new)
     }
 
     async fn pause(&self, pause: &mut Duration) {

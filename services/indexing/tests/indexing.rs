@@ -7,20 +7,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
+use prost::Message;
 use tokio::sync::watch;
 use vidimus_domain::catalog::Collection;
+use vidimus_domain::codec::FORMAT;
 use vidimus_domain::event::Change;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
+use vidimus_domain::point::{Gallery, Point};
 use vidimus_domain::record::{Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol};
 use vidimus_domain::retention::{Cutoffs, Horizon};
-use vidimus_domain::{ImageId, Nonce, Template};
+use vidimus_domain::{FaceId, ImageId, Nonce, Template, UnixMillis};
 use vidimus_indexing::{Baseline, Indexing, IndexingConfig, IndexingDeps};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::faulty::FlushedOnly;
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
-use vidimus_ports::{Clock, FaceIndex, Listing, PortError, PortErrorKind, PortResult, Random, Topic};
+use vidimus_ports::{
+    Append, Clock, EventLog, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortError, PortErrorKind,
+    PortResult, Random, RemoveIf, Topic,
+};
+use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::changes::Changes;
 use vidimus_runtime::records::{Records, Written};
@@ -55,6 +62,68 @@ impl Baseline for Counting {
     async fn reached(&self) -> PortResult<()> {
         self.reached.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+}
+
+/// One process's view of an index that all share: it counts as flushed for whom has begun again himself.
+struct View {
+    index: Arc<FlushedOnly>,
+    begun_again: AtomicU64,
+}
+
+#[async_trait]
+impl FaceIndex for View {
+    async fn write(&self, gallery: &Gallery, points: &[Point]) -> PortResult<()> {
+        self.index.write(gallery, points).await
+    }
+
+    async fn get(&self, gallery: &Gallery, faces: &[FaceId]) -> PortResult<Vec<Point>> {
+        self.index.get(gallery, faces).await
+    }
+
+    async fn search(&self, search: IndexSearch) -> PortResult<Hits> {
+        self.index.search(search).await
+    }
+
+    async fn scroll(
+        &self,
+        gallery: &Gallery,
+        listing: Listing,
+        after: Option<FaceId>,
+        limit: usize,
+    ) -> PortResult<Vec<ListedPoint>> {
+        self.index.scroll(gallery, listing, after, limit).await
+    }
+
+    async fn count(&self, gallery: &Gallery, listing: Listing) -> PortResult<u64> {
+        self.index.count(gallery, listing).await
+    }
+
+    async fn remove(&self, gallery: &Gallery, points: &[RemoveIf]) -> PortResult<()> {
+        self.index.remove(gallery, points).await
+    }
+
+    async fn remove_part(&self, gallery: &Gallery) -> PortResult<()> {
+        self.index.remove_part(gallery).await
+    }
+
+    async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {
+        let covered = self.index.flush(called_at).await?;
+        let has_begun = self.begun_again.load(Ordering::SeqCst) >= self.index.losses();
+        Ok(if has_begun { covered } else { UnixMillis::new(0) })
+    }
+
+    fn losses(&self) -> u64 {
+        self.index.losses()
+    }
+
+    fn begun_again(&self, losses: u64) {
+        self.begun_again.fetch_max(losses, Ordering::SeqCst);
+        self.index.begun_again(losses);
+    }
+
+    fn made_good(&self, losses: u64) {
+        self.index.made_good(losses);
     }
 }
 
@@ -107,7 +176,7 @@ impl World {
         let deps = IndexingDeps {
             blobs: self.blobs.clone(),
             log: self.log.clone(),
-            index: self.index.clone(),
+            index: Arc::new(View { index: self.index.clone(), begun_again: AtomicU64::new(0) }),
             catalog: self.catalog.clone(),
             baseline: self.baseline.clone(),
             clock: self.clock.clone(),
@@ -214,9 +283,53 @@ async fn processes_that_share_the_partitions_all_learn_that_everything_is_there(
     }
     assert_eq!(world.points().await, 40);
     world.end().await;
-    let committed =
-        vidimus_ports::EventLog::committed(&*world.log, Topic::Changes, "indexing").await.unwrap();
+    let committed = world.log.committed(Topic::Changes, "indexing").await.unwrap();
     assert_eq!(committed.iter().map(|place| place.offset).sum::<u64>(), 40, "{committed:?}");
+}
+
+#[tokio::test]
+async fn what_is_too_new_is_neither_projected_nor_skipped_and_holds_up_nothing_beside_it() {
+    let world = World::new().await;
+    let payload = v1::Change { format: FORMAT + 1, ..v1::Change::default() }.encode_to_vec();
+    let at = world.log.append(Topic::Changes, Append::new(b"newer", payload)).await.unwrap();
+    world.enrol().await;
+    let searchable = world.indexing();
+    world.until_points(1).await;
+    assert!(!*searchable.borrow(), "it lacks something that the log had at the start");
+    world.end().await;
+    let committed = world.log.committed(Topic::Changes, "indexing").await.unwrap();
+    let passed = committed.iter().any(|place| place.partition == at.partition && place.offset > at.offset);
+    assert!(!passed, "{committed:?} is past {at:?}");
+}
+
+/// Processes learn by each other's commits that all is told again: so after a loss none may wait for the whole with its own.
+#[tokio::test]
+async fn after_a_loss_a_process_commits_its_part_whatever_becomes_of_the_others() {
+    let world = World::new().await;
+    let mut other = world.log.subscribe(Topic::Changes, "indexing").await.unwrap();
+    let searchable = world.indexing();
+    world.until_ensured(1).await;
+    world.index.lose_power().await.unwrap();
+    for _ in 0..40 {
+        world.enrol().await;
+    }
+    world.until_ensured(2).await;
+    // The other one has its share, and does nothing with it.
+    let taken = other.next(40, Duration::from_secs(1)).await.unwrap();
+    for _ in 0..40 {
+        world.enrol().await;
+    }
+    let began = tokio::time::Instant::now();
+    let sum = async || {
+        let committed = world.log.committed(Topic::Changes, "indexing").await.unwrap();
+        committed.iter().map(|place| place.offset).sum::<u64>()
+    };
+    while sum().await == 0 {
+        assert!(began.elapsed() < PATIENCE, "nothing is committed; the other has {} changes", taken.len());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(taken.is_empty() || !*searchable.borrow(), "it cannot know of the other's part");
+    world.end().await;
 }
 
 fn enrolled(origin: &Origin, write: Write, request: &str) -> Record {

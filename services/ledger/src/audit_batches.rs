@@ -17,6 +17,7 @@ use vidimus_ports::{
 };
 use vidimus_proto::internal::v1;
 use vidimus_runtime::shutdown::Shutdown;
+use vidimus_runtime::stored;
 
 use crate::metrics::Metrics;
 use crate::{LedgerConfig, LedgerDeps};
@@ -140,15 +141,16 @@ impl AuditBatches {
         let corrupt = || PortError::new(PortErrorKind::Corrupt, "read audit batch");
         let blob = self.deps.blobs.get(key).await?.ok_or_else(corrupt)?;
         let batch = v1::AuditBatch::decode(blob.bytes).map_err(|error| corrupt().because(error))?;
+        if batch.format > FORMAT {
+            return Err(PortError::new(PortErrorKind::TooNew, "read audit batch"));
+        }
         Ok(batch.last_offset)
     }
 }
 
 fn batch(incarnation: &Nonce, records: &[LogRecord]) -> PortResult<v1::AuditBatch> {
     let decode = |record: &LogRecord| {
-        let audit = Audit::decode(&record.payload)
-            .map_err(|error| PortError::new(PortErrorKind::Corrupt, "decode audit record").because(error))?;
-        Ok(audit.to_proto())
+        stored::decode::<Audit>("decode audit record", &record.payload).map(|audit| audit.to_proto())
     };
     let offset = |record: Option<&LogRecord>| record.map(|record| record.position.offset).unwrap_or_default();
     Ok(v1::AuditBatch {

@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) audited: Counter,
     /// Audit batches written.
     pub(crate) batches: Counter,
+    /// Records that could not be compared with their points.
+    pub(crate) unreadable: Counter,
     /// Differences between records and points that were said on the log.
     pub(crate) differences: Counter,
     /// Accepted photos that had waited for long and were said on the log again.
@@ -52,6 +54,11 @@ impl Metrics {
             "vidimus_reconcile_differences",
             "Differences between records and points that were found and said on the log",
             &metrics.differences,
+        );
+        counter(
+            "vidimus_reconcile_unreadable_records",
+            "Records that could not be compared: damaged, or written by a newer version",
+            &metrics.unreadable,
         );
         counter(
             "vidimus_reconcile_photos_said_again",

@@ -10,7 +10,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use prost::Message;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
-use vidimus_domain::codec::Stored;
+use vidimus_domain::codec::{FORMAT, Stored};
 use vidimus_domain::record::{PhotoKey, Record};
 use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceNumber, Nonce};
@@ -35,6 +35,42 @@ async fn a_lost_log_loses_no_face() {
     world.project(&unknown).await;
     let again = ledger.reconcile(Walk::Full).await.unwrap();
     assert_eq!(again.differences, 0);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_no_other_from_being_compared() {
+    let world = World::new().await;
+    let mut records = Vec::new();
+    for image in 1..=4 {
+        records.push(world.enrol(image, None).await);
+    }
+    let newer = v1::Record { format: FORMAT + 1, ..records[2].to_proto() }.encode_to_vec();
+    for (record, bytes) in [(&records[1], b"no record".to_vec()), (&records[2], newer)] {
+        let key = BlobKey::record(&world.part(), record.origin.image);
+        world.blobs.delete(&key).await.unwrap();
+        world.blobs.put(&key, bytes.into(), PutCondition::IfAbsent).await.unwrap();
+    }
+    world.clock.advance(3 * DAY);
+    let found = world.ledger().reconcile(Walk::Full).await.unwrap();
+    assert_eq!((found.differences, found.unreadable_records), (2, 2));
+    assert_eq!(found.removed_photos, 0, "a record that cannot be read may name its photo");
+    assert_eq!(world.changed_images().await, [records[0].origin.image, records[3].origin.image]);
+    for record in &records {
+        assert!(world.has_photo(record).await);
+    }
+}
+
+#[tokio::test]
+async fn what_an_erased_record_was_before_goes_though_its_writer_died() {
+    let world = World::new().await;
+    let record = world.enrol(1, None).await;
+    let kept = world.enrol(2, None).await;
+    world.erase(&record).await;
+    let key = BlobKey::record(&world.part(), record.origin.image);
+    assert_eq!(world.blobs.older_versions(&key).len(), 1, "the template is in there");
+    world.ledger().reconcile(Walk::Changed).await.unwrap();
+    assert!(world.blobs.older_versions(&key).is_empty());
+    assert_eq!(world.read(&kept).await.unwrap(), kept);
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub struct QueryDeps {
     pub clock: Arc<dyn Clock>,
     /// Whether the index has all that it should; searches wait for it.
     pub searchable: watch::Receiver<bool>,
+    /// Whether other processes say so, again and again for as long as any of them is there.
+    pub is_told_by_others: bool,
     /// Counts what must not happen.
     pub invariants: Invariants,
 }
@@ -76,7 +78,7 @@ impl Query {
         let audit = AuditLog::new(Arc::clone(&deps.log));
         let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
         let users = Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
-        let trust = Trust::new(Arc::clone(&deps.index), deps.searchable.clone(), Arc::clone(&deps.clock));
+        let trust = Trust::new(&deps);
         Self { audit, records, users, trust, metrics: Metrics::new(registry), deps }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Where the servers of the index go away and come back, they may lack what they were told last: a face that was deleted a moment
 //! ago may match again. Whoever searches next sees so himself, before indexing does, since his own connection broke. He then
-//! believes nobody for as long as indexing may take to notice; from then on what indexing says counts.
+//! believes nobody for as long as indexing may take to notice; from then on what indexing says counts: what it says then, and not what it
+//! said before, since it may have gone with the index.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use tokio::sync::watch;
 use vidimus_domain::{Failure, UnixMillis};
 use vidimus_ports::{Clock, FaceIndex};
 
+use crate::QueryDeps;
+
 /// How long indexing may take to notice a loss and to say so: it asks the index about every second.
 const NOTICED_AFTER: Duration = Duration::from_secs(5);
 
@@ -18,6 +21,7 @@ const NOTICED_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct Trust {
     index: Arc<dyn FaceIndex>,
     searchable: watch::Receiver<bool>,
+    is_told_by_others: bool,
     clock: Arc<dyn Clock>,
     seen: Mutex<Seen>,
 }
@@ -27,16 +31,20 @@ pub(crate) struct Trust {
 struct Seen {
     losses: u64,
     distrusted_until: Option<UnixMillis>,
+    /// What indexing says is waited for on it, once it must have noticed.
+    word: Option<watch::Receiver<bool>>,
 }
 
 impl Trust {
-    pub(crate) fn new(
-        index: Arc<dyn FaceIndex>,
-        searchable: watch::Receiver<bool>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let seen = Mutex::new(Seen { losses: index.losses(), distrusted_until: None });
-        Self { index, searchable, clock, seen }
+    pub(crate) fn new(deps: &QueryDeps) -> Self {
+        let seen = Seen { losses: deps.index.losses(), ..Seen::default() };
+        Self {
+            index: Arc::clone(&deps.index),
+            searchable: deps.searchable.clone(),
+            is_told_by_others: deps.is_told_by_others,
+            clock: Arc::clone(&deps.clock),
+            seen: Mutex::new(seen),
+        }
     }
 
     /// Passes where what the index says may be told to a client.
@@ -48,14 +56,33 @@ impl Trust {
         let losses = self.index.losses();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if losses != seen.losses {
-            *seen = Seen { losses, distrusted_until: Some(now.plus(NOTICED_AFTER)) };
+            *seen = Seen { losses, distrusted_until: Some(now.plus(NOTICED_AFTER)), word: None };
         }
-        let is_distrusted = seen.distrusted_until.is_some_and(|until| now < until);
-        if is_distrusted || !*self.searchable.borrow() {
+        if self.is_distrusted(&mut seen, now) || !*self.searchable.borrow() {
             let message = "the index is catching up; try again";
             return Err(Failure::unavailable(message, Duration::from_secs(1)));
         }
         Ok(())
+    }
+
+    /// Whether a loss was seen, and indexing has not spoken since it must have noticed.
+    fn is_distrusted(&self, seen: &mut Seen, now: UnixMillis) -> bool {
+        let Some(until) = seen.distrusted_until else { return false };
+        if now < until {
+            return true;
+        }
+        if self.is_told_by_others {
+            let word = seen.word.get_or_insert_with(|| {
+                let mut word = self.searchable.clone();
+                word.mark_unchanged();
+                word
+            });
+            if !word.has_changed().unwrap_or(false) {
+                return true;
+            }
+        }
+        (seen.distrusted_until, seen.word) = (None, None);
+        false
     }
 }
 
@@ -67,12 +94,25 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn after_a_loss_nobody_is_believed_until_indexing_must_have_noticed() {
+    struct World {
+        index: Arc<FlushedOnly>,
+        clock: Arc<ManualClock>,
+        sender: watch::Sender<bool>,
+        trust: Trust,
+    }
+
+    fn world(is_told_by_others: bool) -> World {
         let index = Arc::new(FlushedOnly::new(|| Arc::new(MemoryFaceIndex::new())));
         let clock = Arc::new(ManualClock::new(UnixMillis::new(1_000)));
         let (sender, searchable) = watch::channel(false);
-        let trust = Trust::new(index.clone(), searchable, clock.clone());
+        let seen = Mutex::default();
+        let trust = Trust { index: index.clone(), searchable, is_told_by_others, clock: clock.clone(), seen };
+        World { index, clock, sender, trust }
+    }
+
+    #[tokio::test]
+    async fn after_a_loss_nobody_is_believed_until_indexing_must_have_noticed() {
+        let World { index, clock, sender, trust } = world(false);
         assert!(trust.check().is_err(), "indexing has not said anything yet");
         sender.send_replace(true);
         trust.check().unwrap();
@@ -91,6 +131,24 @@ mod tests {
         clock.advance(NOTICED_AFTER);
         assert!(trust.check().is_err(), "indexing has noticed and is not done");
         sender.send_replace(true);
+        trust.check().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_indexing_said_before_it_went_with_the_index_counts_no_more() {
+        let World { index, clock, sender, trust } = world(true);
+        sender.send_replace(true);
+        trust.check().unwrap();
+        index.lose_power().await.unwrap();
+        assert!(trust.check().is_err());
+        sender.send_replace(true);
+        clock.advance(NOTICED_AFTER);
+        assert!(trust.check().is_err(), "it was said before it must have been noticed");
+        clock.advance(10 * NOTICED_AFTER);
+        assert!(trust.check().is_err(), "nobody is there to say anything");
+        sender.send_replace(true);
+        trust.check().unwrap();
+        clock.advance(NOTICED_AFTER);
         trust.check().unwrap();
     }
 }

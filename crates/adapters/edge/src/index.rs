@@ -253,6 +253,8 @@ impl FaceIndex for EdgeIndex {
     }
 
     /// Its recovery ends when everything was compared: see [`EdgeIndex::recovered`].
+    fn begun_again(&self, _losses: u64) {}
+
     fn made_good(&self, _losses: u64) {}
 }
 

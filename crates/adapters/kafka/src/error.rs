@@ -36,6 +36,17 @@ pub enum OpenError {
     Port(#[from] PortError),
 }
 
+impl From<OpenError> for PortError {
+    /// As it is met when the log was open before: topics that are set up wrongly, too, are for somebody to mend meanwhile.
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Port(error) => error,
+            OpenError::Cluster { doing, source } => port_error(doing)(source),
+            other => Self::new(PortErrorKind::Unavailable, "prepare topics").because(other),
+        }
+    }
+}
+
 impl OpenError {
     /// Wraps a failed call, for `map_err`.
     pub(crate) fn cluster(doing: &'static str) -> impl FnOnce(KafkaError) -> Self {
@@ -55,6 +66,14 @@ pub(crate) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 /// Wraps a failed call, for `map_err`. What time may mend is `Unavailable`.
 pub(crate) fn port_error(context: &'static str) -> impl Fn(KafkaError) -> PortError {
     move |error| PortError::new(code(&error).map_or(PortErrorKind::Unavailable, kind), context).because(error)
+}
+
+/// A topic that is not there any more was lost, since all are made at the start: whoever subscribes next makes it anew.
+pub(crate) fn later_where_lost(error: PortError) -> PortError {
+    if error.kind() != PortErrorKind::NotFound {
+        return error;
+    }
+    PortError::new(PortErrorKind::Unavailable, "reach a topic that was lost").because(error)
 }
 
 /// What to do about a failure.

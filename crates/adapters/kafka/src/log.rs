@@ -18,7 +18,7 @@ use vidimus_ports::{
 use crate::appender::Appender;
 use crate::client::{Context, OffThread};
 use crate::config::{KafkaConfig, brokers};
-use crate::error::{OpenError, panicked, port_error};
+use crate::error::{OpenError, later_where_lost, panicked, port_error};
 use crate::incarnation::Incarnation;
 use crate::metrics::KafkaMetrics;
 use crate::queries::Queries;
@@ -128,7 +128,8 @@ impl KafkaEventLog {
         query: impl FnOnce(&Queries) -> PortResult<T> + Send + 'static,
     ) -> PortResult<T> {
         let queries = Arc::clone(&self.queries);
-        tokio::task::spawn_blocking(move || query(&queries)).await.map_err(panicked)?
+        let answered = tokio::task::spawn_blocking(move || query(&queries)).await.map_err(panicked)?;
+        answered.map_err(later_where_lost)
     }
 
     async fn delete_before(&self, topic: &str, position: Position) -> PortResult<()> {
@@ -145,10 +146,12 @@ impl KafkaEventLog {
 #[async_trait]
 impl EventLog for KafkaEventLog {
     async fn append(&self, topic: Topic, record: Append) -> PortResult<Position> {
-        self.appender.append(&self.config.topic(topic), &record).await
+        self.appender.append(&self.config.topic(topic), &record).await.map_err(later_where_lost)
     }
 
     async fn subscribe(&self, topic: Topic, group: &str) -> PortResult<Box<dyn Subscription>> {
+        // Consumers end and subscribe again where their topic is gone: so a log that was lost is begun anew while we run.
+        self.prepare().await?;
         let params = ConsumerParams {
             common: self.common.clone(),
             topic,
@@ -190,6 +193,6 @@ impl EventLog for KafkaEventLog {
     }
 
     async fn incarnation(&self) -> PortResult<Nonce> {
-        self.incarnation.read_or_begin().await
+        self.incarnation.read_or_begin().await.map_err(later_where_lost)
     }
 }

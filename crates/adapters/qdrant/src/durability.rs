@@ -14,6 +14,8 @@ pub struct Durability {
 struct State {
     /// Of how many losses it was said last that they are made good; none from opening on.
     made_good: Option<u64>,
+    /// After how many losses whoever commits has begun again last.
+    begun_again: u64,
     /// Promised already.
     covered: UnixMillis,
 }
@@ -21,19 +23,25 @@ struct State {
 impl Durability {
     /// Nothing is covered yet, and what was lost before the opening is not made good.
     pub fn new(durable_after: Duration) -> Self {
-        let state = State { made_good: None, covered: UnixMillis::new(0) };
+        let state = State { made_good: None, begun_again: 0, covered: UnixMillis::new(0) };
         Self { durable_after, state: Mutex::new(state) }
     }
 
     /// The time before which every write that had returned is durable, where servers were proven to be there at a time,
-    /// and there were so many losses after that. It never falls; after a loss it stands still until that is made good.
+    /// and there were so many losses after that. It never falls; after a loss it stands still until whoever commits has begun again,
+    /// and speaks of what was written since.
     pub fn cover(&self, proven_at: Option<UnixMillis>, losses: u64) -> UnixMillis {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_whole = losses == 0 || state.made_good.is_some_and(|made_good| made_good >= losses);
-        if let (true, Some(proven_at)) = (is_whole, proven_at) {
+        if let (true, Some(proven_at)) = (state.begun_again >= losses, proven_at) {
             state.covered = state.covered.max(proven_at.minus(self.durable_after));
         }
         state.covered
+    }
+
+    /// Whoever commits has begun again at its commit after so many losses.
+    pub fn begin_again(&self, losses: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.begun_again = state.begun_again.max(losses);
     }
 
     /// So many losses are made good.
@@ -65,14 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_loss_nothing_more_is_until_it_is_made_good() {
+    fn after_a_loss_nothing_more_is_until_who_commits_has_begun_again() {
         let durability = Durability::new(Duration::from_millis(30));
-        durability.make_good(0);
         assert_eq!(durability.cover(Some(AT(100)), 0), AT(70));
         assert_eq!(durability.cover(Some(AT(500)), 1), AT(70));
-        durability.make_good(0);
+        durability.begin_again(0);
         assert_eq!(durability.cover(Some(AT(600)), 1), AT(70), "that was of the time before");
-        durability.make_good(1);
+        durability.begin_again(1);
         assert_eq!(durability.cover(Some(AT(700)), 1), AT(670));
         assert_eq!(durability.cover(Some(AT(800)), 2), AT(670), "the next one");
     }

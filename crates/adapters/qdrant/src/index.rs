@@ -151,6 +151,10 @@ impl FaceIndex for QdrantIndex {
         self.connections.losses()
     }
 
+    fn begun_again(&self, losses: u64) {
+        self.durability.begin_again(losses);
+    }
+
     fn made_good(&self, losses: u64) {
         self.durability.make_good(losses);
     }

@@ -69,6 +69,10 @@ impl FaceIndex for FaultyFaceIndex {
         self.inner.losses()
     }
 
+    fn begun_again(&self, losses: u64) {
+        self.inner.begun_again(losses);
+    }
+
     fn made_good(&self, losses: u64) {
         self.inner.made_good(losses);
     }

@@ -25,7 +25,7 @@ pub struct FlushedOnly {
     /// Held while an effect takes place, so that the order is theirs.
     effects: Mutex<Effects>,
     losses: AtomicU64,
-    made_good: AtomicU64,
+    begun_again: AtomicU64,
 }
 
 #[derive(Default)]
@@ -55,8 +55,8 @@ impl FlushedOnly {
     /// An empty index; `make` makes the inner ones.
     pub fn new(make: impl Fn() -> Arc<dyn FaceIndex> + Send + Sync + 'static) -> Self {
         let serving = RwLock::new(make());
-        let (losses, made_good) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { make: Box::new(make), serving, effects: Mutex::default(), losses, made_good }
+        let (losses, begun_again) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { make: Box::new(make), serving, effects: Mutex::default(), losses, begun_again }
     }
 
     /// Loses the power and comes back: from now on only what was flushed is there.
@@ -128,7 +128,7 @@ impl FaceIndex for FlushedOnly {
         let flushed_before = self.serving().flush(called_at).await?;
         let Effects { flushed, volatile, covered } = &mut *effects;
         flushed.append(volatile);
-        if self.made_good.load(Ordering::SeqCst) >= self.losses() {
+        if self.begun_again.load(Ordering::SeqCst) >= self.losses() {
             *covered = flushed_before.max(*covered);
         }
         Ok(*covered)
@@ -138,7 +138,9 @@ impl FaceIndex for FlushedOnly {
         self.losses.load(Ordering::SeqCst)
     }
 
-    fn made_good(&self, losses: u64) {
-        self.made_good.fetch_max(losses, Ordering::SeqCst);
+    fn begun_again(&self, losses: u64) {
+        self.begun_again.fetch_max(losses, Ordering::SeqCst);
     }
+
+    fn made_good(&self, _losses: u64) {}
 }

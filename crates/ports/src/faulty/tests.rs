@@ -160,8 +160,8 @@ async fn a_power_loss_leaves_what_was_flushed() {
     assert_eq!(versions().await, [1, 1]);
     index.remove_part(&gallery).await.unwrap();
     assert_eq!(index.losses(), 1);
-    assert_eq!(index.flush(UnixMillis::new(8)).await.unwrap(), flushed_before, "the loss is not made good");
-    index.made_good(1);
+    assert_eq!(index.flush(UnixMillis::new(8)).await.unwrap(), flushed_before, "nobody has begun again");
+    index.begun_again(1);
     assert_eq!(index.flush(UnixMillis::new(9)).await.unwrap(), UnixMillis::new(9));
     index.lose_power().await.unwrap();
     assert_eq!(versions().await, [] as [u64; 0]);

@@ -188,6 +188,8 @@ impl FaceIndex for MemoryFaceIndex {
         0
     }
 
+    fn begun_again(&self, _losses: u64) {}
+
     fn made_good(&self, _losses: u64) {}
 }
 

@@ -19,9 +19,10 @@ use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::{AccessKey, Collection, Tenant};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::{ErrorCode, Failure};
-use vidimus_ports::{BlobStore, Clock, Etag, PortError, PortErrorKind, PutCondition, Random};
+use vidimus_ports::{BlobStore, Clock, Etag, PortErrorKind, PutCondition, Random};
 
 use crate::errors::failure_from_port;
+use crate::stored;
 use cache::Cache;
 pub use collections::{DeadCollection, NewCollection};
 
@@ -78,9 +79,7 @@ impl Catalog {
         let Some(blob) = self.deps.blobs.get(key).await.map_err(failure_from_port)? else {
             return Ok(None);
         };
-        let value = T::decode(&blob.bytes).map_err(|error| {
-            failure_from_port(PortError::new(PortErrorKind::Corrupt, "read catalog").because(error))
-        })?;
+        let value = stored::decode("read catalog", &blob.bytes).map_err(failure_from_port)?;
         Ok(Some((value, blob.etag)))
     }
 

@@ -21,11 +21,12 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Keeps `known` at what the processes of `pool` say of `service`, until shutdown begins: true where any of them knows that it is so,
-/// false where those that answer all say that it is not. Where none answers, what was known last stays.
+/// false where those that answer all say that it is not. Where none answers, what was known last stays, and is not sent again: whoever
+/// must know that somebody is there waits for it to be sent.
 pub async fn follow(pool: Arc<Pool>, service: &'static str, known: watch::Sender<bool>, shutdown: Shutdown) {
     while !shutdown.has_begun() {
         if let Some(said) = ask_all(&pool, service).await {
-            known.send_if_modified(|known| std::mem::replace(known, said) != said);
+            known.send_replace(said);
         }
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}

@@ -13,7 +13,7 @@ use vidimus::serve::serve;
 use vidimus_ports::FaceIndex;
 use vidimus_runtime::telemetry;
 use vidimus_testkit::snapshots::{SNAPSHOT, Snapshots};
-use vidimus_testkit::strike;
+use vidimus_testkit::{ahead, strike};
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
@@ -40,5 +40,5 @@ fn wrap(adapters: Adapters, index_directory: Option<PathBuf>) -> anyhow::Result<
         (_, _, index) => index,
     };
     let adapters = Adapters { index, ..adapters };
-    strike::wrap(adapters, variable)
+    strike::wrap(ahead::wrap(adapters, variable)?, variable)
 }

@@ -138,6 +138,7 @@ async fn make_good(index: &QdrantIndex, gallery: &Gallery, faces: &Faces, kills:
     for batch in there.chunks(1_000) {
         index.write(gallery, batch).await?;
     }
+    index.begun_again(losses);
     index.made_good(losses);
     assert_eq!(index.flush(now).await?, now.minus(Duration::from_secs(30)));
     Ok(())

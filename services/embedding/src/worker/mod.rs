@@ -20,7 +20,8 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span};
 use vidimus_ports::{
-    BlobStore, Clock, EventLog, FaceEncoder, LogRecord, PortResult, Position, Random, Subscription, Topic,
+    BlobStore, Clock, EventLog, FaceEncoder, LogRecord, PortError, PortErrorKind, PortResult, Position,
+    Random, Subscription, Topic,
 };
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::catalog::Catalog;
@@ -120,6 +121,10 @@ impl Worker {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::error!(%error, "consuming photos failed; it begins again at its commit");
+                    if error.kind() == PortErrorKind::TooNew {
+                        // Long enough for a process that can read it to be given the partition.
+                        pause = PAUSE_LAST;
+                    }
                     self.pause(&mut pause).await;
                 }
             }
@@ -143,7 +148,13 @@ impl Worker {
                 in_flight.push(self.in_flight(record));
             }
             tokio::select! {
-                Some((position, ended)) = in_flight.next() => progress.ended(position, ended),
+                Some((position, ended)) = in_flight.next() => {
+                    progress.ended(position, ended);
+                    if ended == Ended::TooNew {
+                        self.commit(&mut *subscription, &mut progress).await?;
+                        return Err(PortError::new(PortErrorKind::TooNew, "work on photo"));
+                    }
+                }
                 () = self.deps.clock.sleep(LOOK_AGAIN), if free > 0 && !in_flight.is_empty() => {}
                 else => {}
             }

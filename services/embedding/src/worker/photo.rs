@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::Collection;
-use vidimus_domain::codec::Stored;
 use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::quality::{QualityFilter, SizePx, refusals};
@@ -14,7 +13,7 @@ use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{EncodedPhoto, EncoderError, LogRecord, PortError, PortErrorKind, Topic};
 use vidimus_runtime::dead_letters::dead_letter;
 use vidimus_runtime::records::{Read, Written};
-use vidimus_runtime::traces;
+use vidimus_runtime::{stored, traces};
 
 use super::{PAUSE_FIRST, Worker};
 
@@ -30,6 +29,8 @@ pub(super) enum Ended {
     Done,
     /// Shutdown has begun: whoever comes next does it.
     LeftForLater,
+    /// It is too new for this process: one of a newer version does it.
+    TooNew,
 }
 
 /// What the encoder made of a photo.
@@ -44,12 +45,15 @@ enum Trouble {
     Later(String),
     /// It would fail again.
     Wrong(String),
+    /// A newer version of the program has written it.
+    TooNew(String),
 }
 
 impl From<PortError> for Trouble {
     fn from(error: PortError) -> Self {
         match error.kind() {
             PortErrorKind::Unavailable | PortErrorKind::Full => Self::Later(error.to_string()),
+            PortErrorKind::TooNew => Self::TooNew(error.to_string()),
             _ => Self::Wrong(error.to_string()),
         }
     }
@@ -84,6 +88,11 @@ impl Worker {
                 Err(Trouble::Later(reason)) => {
                     self.metrics.retries.inc();
                     tracing::warn!(reason, position = ?record.position, "a photo waits to be embedded");
+                }
+                Err(Trouble::TooNew(reason)) => {
+                    self.metrics.retries.inc();
+                    tracing::error!(reason, position = ?record.position, "a photo is left to a newer process");
+                    return Ended::TooNew;
                 }
                 Err(Trouble::Wrong(reason)) => {
                     self.metrics.retries.inc();
@@ -234,7 +243,7 @@ impl Worker {
 }
 
 fn decode(record: &LogRecord) -> Result<AcceptedPhoto, Trouble> {
-    AcceptedPhoto::decode(&record.payload).map_err(|error| Trouble::Wrong(error.to_string()))
+    Ok(stored::decode("read accepted photo", &record.payload)?)
 }
 
 /// The faces that are fit to enrol, by the filter that enrolling one photo has by default; why not, where there is none.

@@ -10,7 +10,7 @@ use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::time::ERASED_KEPT;
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, Failure, ImageId, Version};
 use vidimus_ports::face_index::ListedPoint;
-use vidimus_ports::{BlobEntry, Listing, PortErrorKind, PortResult, PutCondition};
+use vidimus_ports::{BlobEntry, Listing, PortError, PortErrorKind, PortResult, PutCondition};
 use vidimus_runtime::errors::failure_from_port;
 
 use crate::expiry::{Due, Erased};
@@ -63,7 +63,14 @@ impl Reconciler {
             while self.peek_point(&mut points, scope).await.map_err(failure_from_port)? == Some(image) {
                 side.points.extend(points.page.pop_front());
             }
-            self.compare_image(scope, &side, found).await.map_err(failure_from_port)?;
+            match self.compare_image(scope, &side, found).await {
+                Err(error) if is_unreadable(&error) => {
+                    tracing::error!(%error, %image, "a record cannot be compared");
+                    self.metrics.unreadable.inc();
+                    found.unreadable_records += 1;
+                }
+                compared => compared.map_err(failure_from_port)?,
+            }
         }
     }
 
@@ -100,6 +107,10 @@ impl Reconciler {
             return self.say_missing(scope, side, found).await;
         };
         self.expirer.remove_photos(record).await?;
+        // Whoever erased from it may have died before it did this.
+        if record.faces.iter().any(|face| face.live().is_none()) {
+            self.records.forget_older(record).await?;
+        }
         // What has expired and the index does not show, so that no sweep has found it.
         let cutoffs = scope.collection.retention.cutoffs(scope.now);
         let due = Due { collection: scope.collection, cutoffs };
@@ -171,6 +182,11 @@ impl Reconciler {
         found.differences += 1;
         Ok(())
     }
+}
+
+/// Whether it would fail again, here, for this record alone: it keeps no other from being looked at.
+pub(super) fn is_unreadable(error: &PortError) -> bool {
+    matches!(error.kind(), PortErrorKind::Corrupt | PortErrorKind::TooNew)
 }
 
 fn seen_point(point: &ListedPoint) -> Option<(FaceNumber, Version)> {

@@ -46,6 +46,8 @@ pub struct Reconciled {
     pub collections: u64,
     /// Records that were compared with their points.
     pub compared_records: u64,
+    /// Records that could not be compared: they are damaged, or a newer version has written them.
+    pub unreadable_records: u64,
     /// Differences that were said on the log.
     pub differences: u64,
     /// Photos that were accepted long ago and were said on the log again.

@@ -8,6 +8,7 @@ use vidimus_ports::{BlobEntry, PortResult};
 
 use crate::photo_keys::{day_of, named};
 
+use super::differences::is_unreadable;
 use super::{PAGE, Reconciled, Reconciler, Scope};
 
 impl Reconciler {
@@ -42,7 +43,13 @@ impl Reconciler {
         let Some((image, nonce)) = named(entry).filter(|_| old && !looked_at) else {
             return Ok(());
         };
-        let record = self.records.read(&scope.collection.part(), image).await?.record;
+        let read = self.records.read(&scope.collection.part(), image).await;
+        let record = match read {
+            Ok(read) => read.record,
+            // It may name the photo; comparing has said that it cannot be read.
+            Err(error) if is_unreadable(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if !record.is_some_and(|record| names(&record, &nonce)) {
             self.deps.blobs.delete(&entry.key).await?;
             self.metrics.removed.inc();

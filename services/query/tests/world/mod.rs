@@ -122,6 +122,7 @@ impl World {
             face_models: Arc::new(face_models()),
             clock: clock.clone(),
             searchable: watch::channel(true).1,
+            is_told_by_others: false,
             invariants: Invariants::new(&mut registry),
         };
         let query = Arc::new(Query::new(deps, &mut registry));

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::{ErrorCode, Failure, Placement};
-use vidimus_ports::{BlobStore, Clock, EventLog, PortError, PortErrorKind, Random};
+use vidimus_ports::{BlobStore, Clock, EventLog, Random};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::failure_from_port;
+use vidimus_runtime::stored;
 
 /// What exports and imports stand on.
 #[derive(Clone)]
@@ -55,9 +56,7 @@ pub struct Manifest {
 
 /// Reads a stored value; damage is never taken for something else.
 fn decoded<T: Stored>(bytes: &[u8]) -> Result<T, Failure> {
-    T::decode(bytes).map_err(|error| {
-        failure_from_port(PortError::new(PortErrorKind::Corrupt, "read stored object").because(error))
-    })
+    stored::decode("read stored object", bytes).map_err(failure_from_port)
 }
 
 /// An import is refused.

@@ -179,7 +179,7 @@ impl Starting<'_> {
 
     pub(super) fn query(&mut self) -> anyhow::Result<()> {
         let core = self.core()?;
-        let searchable = self.searchable()?;
+        let (searchable, is_told_by_others) = self.searchable()?;
         let deps = QueryDeps {
             blobs: core.blobs,
             index: self.params.adapters.index()?,
@@ -189,6 +189,7 @@ impl Starting<'_> {
             face_models: core.face_models,
             clock: Arc::clone(&self.params.adapters.clock),
             searchable: searchable.clone(),
+            is_told_by_others,
             invariants: Invariants::new(self.registry),
         };
         let role = Arc::new(Query::new(deps, self.registry));
@@ -264,15 +265,15 @@ impl Starting<'_> {
         }
     }
 
-    /// Whether the index has all that it should, as indexing says: here or elsewhere.
-    fn searchable(&self) -> anyhow::Result<watch::Receiver<bool>> {
+    /// Whether the index has all that it should, as indexing says; and whether that is elsewhere.
+    fn searchable(&self) -> anyhow::Result<(watch::Receiver<bool>, bool)> {
         let Some(pool) = self.pool(Role::Indexing)? else {
             let indexing = self.callees.indexing.as_ref();
-            return Ok(indexing.context("query has no indexing to ask")?.searchable());
+            return Ok((indexing.context("query has no indexing to ask")?.searchable(), false));
         };
         let (known, searchable) = watch::channel(false);
         self.params.shutdown.spawn(follow(pool, SEARCHABLE, known, self.params.shutdown.clone()));
-        Ok(searchable)
+        Ok((searchable, true))
     }
 
     /// A client of the role, where it is elsewhere.

@@ -232,6 +232,7 @@ pub async fn flush_covers_what_returned(subject: &Subject) -> PortResult<()> {
     let covered = subject.index.flush(NOW).await?;
     assert!(covered <= NOW, "{covered} was not yet");
     let losses = subject.index.losses();
+    subject.index.begun_again(losses);
     subject.index.made_good(losses);
     assert!(subject.index.flush(NOW).await? >= covered, "what is durable stays durable");
     assert_eq!(subject.index.losses(), losses, "nothing was lost meanwhile");

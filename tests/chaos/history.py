@@ -1,0 +1,127 @@
+"""What clients asked and what they were told, and the checks that each answer must pass. Threads share it."""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken invariant."""
+
+    id: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """A candidate as a client sees it."""
+
+    face: str
+    name: str
+    similarity: float
+
+
+@dataclass
+class Slot:
+    """A name for a photo of one face, and what is known of its faces."""
+
+    name: str
+    # The face that was acknowledged last.
+    live: str | None = None
+    # What was asked for last and not answered, or answered with an error: it may have been carried out.
+    pending: str | None = None
+    # Tells the service that a request asked again is the same one, as an SDK's own retries do.
+    request: str = ""
+    deleted: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search, and what had been deleted before it was asked."""
+
+    tenant: str
+    faces_max: int
+    threshold: float
+    deleted: frozenset[str]
+
+
+class History:
+    """Everything that an auditor must know of the clients."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.violations: list[Violation] = []
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.checks: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        # By operation, the most seconds that a call took, however it ended.
+        self.longest: dict[str, float] = {}
+        self.deleted: set[str] = set()
+        self.answered_searches: set[str] = set()
+        self.slots: dict[str, list[Slot]] = {}
+        # Users whose deletion was acknowledged; their names are not used again.
+        self.deleted_users: set[str] = set()
+
+    def violated(self, id: str, what: str) -> None:
+        """Notes a broken invariant."""
+        with self.lock:
+            self.violations.append(Violation(id, what))
+
+    def check(self, id: str, holds: bool, what: str) -> None:
+        """Notes a check, and what is broken where it does not hold."""
+        with self.lock:
+            self.checks[id] += 1
+            if not holds:
+                self.violations.append(Violation(id, what))
+
+    def called(self, operation: str, outcome: str, reason: str = "") -> None:
+        """Counts a call: `acknowledged`, `refused` or `unknown`."""
+        with self.lock:
+            self.calls[operation, outcome] += 1
+            if reason:
+                self.refusals[reason] += 1
+
+    def took(self, operation: str, seconds: float) -> None:
+        """Notes how long a call took."""
+        with self.lock:
+            self.longest[operation] = max(seconds, self.longest.get(operation, 0.0))
+
+    def acknowledged(self) -> int:
+        """How many calls were acknowledged so far."""
+        with self.lock:
+            return sum(count for (_, outcome), count in self.calls.items() if outcome == "acknowledged")
+
+    def is_deleted(self, face: str) -> None:
+        """A deletion was acknowledged: from now on the face matches nothing."""
+        with self.lock:
+            self.deleted.add(face)
+
+    def user_is_deleted(self, user: str) -> None:
+        """A user's deletion was acknowledged."""
+        with self.lock:
+            self.deleted_users.add(user)
+
+    def asks(self, tenant: str, faces_max: int, threshold: float) -> Asked:
+        """A search is about to be asked."""
+        with self.lock:
+            return Asked(tenant, faces_max, threshold, frozenset(self.deleted | self.deleted_users))
+
+    def answered(self, asked: Asked, request_id: str, matches: list[Match]) -> None:
+        """A search was answered: I1, I3 and I6 by the answer alone, I8 once the audit log is written."""
+        with self.lock:
+            self.answered_searches.add(request_id)
+        strangers = [match for match in matches if not match.name.startswith(f"{asked.tenant}-")]
+        self.check("I1", not strangers, f"{asked.tenant} was shown {strangers}")
+        back = [match.face for match in matches if match.face in asked.deleted]
+        self.check("I3", not back, f"{back} match after their deletion")
+        scores = [match.similarity for match in matches]
+        is_sorted = scores == sorted(scores, reverse=True)
+        holds = is_sorted and len(scores) <= asked.faces_max and all(score >= asked.threshold for score in scores)
+        self.check("I6", holds, f"at most {asked.faces_max} from {asked.threshold} on, by score: {scores}")
+
+    def saw_versions(self, before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
+        """The index was read: no point is older than it was. What is known of the points after that."""
+        back = {face: (before[face], version) for face, version in now.items() if version < before.get(face, 0)}
+        self.check("I5", not back, f"versions went back: {back}")
+        return {**before, **now}

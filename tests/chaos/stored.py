@@ -1,0 +1,140 @@
+"""What lies in the stores, read behind the service's back: records, photos and audit batches in S3, points in the index."""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import boto3
+import grpc
+from botocore.config import Config
+from components import BUCKET, Backing
+from wire import Message, encoded
+
+SCROLL = "/qdrant.Points/Scroll"
+LIST = "/qdrant.Collections/List"
+PAGE = 1000
+CALL_SECONDS_MAX = 5
+# `record.proto`: the states by number.
+ERASED = 4
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A photo's record, as far as an auditor asks for it."""
+
+    key: str
+    part: str
+    name: str
+    image: str
+    state: int
+    photo: str | None
+    photos_to_remove: tuple[str, ...]
+    live: tuple[str, ...]
+    # Erased faces of which a template is left: there must be none.
+    erased_with_template: tuple[str, ...]
+
+
+class Blobs:
+    """The objects of one service."""
+
+    def __init__(self, backing: Backing, name: str) -> None:
+        config = Config(
+            s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3}
+        )
+        self.client = boto3.client("s3", config=config, **backing.s3_client())
+        self.prefix = f"{name}/"
+
+    def keys(self, under: str = "") -> Iterator[str]:
+        """The keys of all objects under a prefix, without the service's own."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=self.prefix + under)
+        for page in pages:
+            for entry in page.get("Contents", []):
+                yield entry["Key"].removeprefix(self.prefix)
+
+    def read(self, key: str) -> bytes:
+        """An object as it is stored."""
+        return self.client.get_object(Bucket=BUCKET, Key=self.prefix + key)["Body"].read()
+
+    def audited(self) -> set[str]:
+        """The request ids of every record of every audit batch."""
+        return {request for key in self.keys("audit/") for request in requests_of_batch(self.read(key))}
+
+    def records(self) -> list[StoredRecord]:
+        """Every record."""
+        keys = [key for key in self.keys("tenants/") if "records" in key.split("/")]
+        return [read_record(key, self.read(key)) for key in keys]
+
+    def photos(self) -> set[str]:
+        """The keys of all photos."""
+        return {key for key in self.keys("tenants/") if "photos" in key.split("/")}
+
+
+def requests_of_batch(batch: bytes) -> Iterable[str]:
+    """The request ids of an audit batch's records."""
+    return [record.text(5) for record in Message(batch).messages(6)]
+
+
+def read_record(key: str, content: bytes) -> StoredRecord:
+    """A record from its bytes (`record.proto`)."""
+    message = Message(content)
+    part = key.split("/records/")[0]
+    image = uuid.UUID(bytes=message.content(4))
+    face_ids = {face: str(uuid.UUID(int=image.int | face.number(1))) for face in message.messages(12)}
+    erased = [face for face in face_ids if face.has(5)]
+    live = [face_ids[face] for face in face_ids if not face.has(5)]
+
+    def photo(named: Message) -> str:
+        return f"{part}/photos/{named.text(1)}/{image}-{named.content(2).hex()}"
+
+    photos = [photo(named) for named in message.messages(10)]
+    return StoredRecord(
+        key=key,
+        part=part,
+        name=message.text(6),
+        image=str(image),
+        state=message.number(7),
+        photo=photos[0] if photos else None,
+        photos_to_remove=tuple(photo(named) for named in message.messages(11)),
+        live=tuple(live),
+        erased_with_template=tuple(face_ids[face] for face in erased if face.has(6)),
+    )
+
+
+class Points:
+    """The points of one service's index, asked for over Qdrant's gRPC."""
+
+    def __init__(self, backing: Backing, prefix: str) -> None:
+        self.address = f"127.0.0.1:{backing.said['qdrant_port']}"
+        self.prefix = prefix
+
+    def versions(self) -> dict[str, int]:
+        """The version of every point, erased ones too."""
+        with grpc.insecure_channel(self.address) as channel:
+            found: dict[str, int] = {}
+            for collection in self._collections(channel):
+                found.update(self._scroll(channel, collection))
+        return found
+
+    @staticmethod
+    def _call(channel: grpc.Channel, method: str, request: bytes) -> Message:
+        return Message(channel.unary_unary(method)(request, timeout=CALL_SECONDS_MAX))
+
+    def _collections(self, channel: grpc.Channel) -> list[str]:
+        names = [listed.text(1) for listed in self._call(channel, LIST, b"").messages(1)]
+        return [name for name in names if name.startswith(self.prefix)]
+
+    def _scroll(self, channel: grpc.Channel, collection: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        after: bytes | None = None
+        while True:
+            fields: list[tuple[int, int | bytes]] = [(1, collection.encode()), (4, PAGE), (6, encoded([(1, 1)]))]
+            if after is not None:
+                fields.append((3, after))
+            answer = self._call(channel, SCROLL, encoded(fields))
+            for point in answer.messages(2):
+                payload = {entry.text(1): entry.messages(2)[0] for entry in point.messages(2)}
+                if "version" in payload:
+                    found[point.messages(1)[0].text(2)] = payload["version"].number(3)
+            if not answer.has(1):
+                return found
+            after = answer.content(1)

@@ -1,0 +1,168 @@
+"""Broker, S3 server and index are away for a while, one after the other, while clients go on; then the log is lost for good."""
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+from auditor import FinalAudit, check_slots, listed, matched
+from botocore.exceptions import ClientError
+from clients import Snooper, Unknown
+from cluster import SERVERS
+from components import BUCKET
+from history import Slot
+from run import TENANTS, Run
+from stored import Blobs, requests_of_batch
+
+OUTAGE_SECONDS = float(os.environ.get("VIDIMUS_OUTAGE_SECONDS", "15"))
+# `gateway.call_timeout` as these tests set it, and what a busy machine takes besides.
+ANSWER_SECONDS_MAX = 15 + 5
+# From the server's return until every client has had a call acknowledged.
+RECOVERY_SECONDS_MAX = 45
+# What a process may grow by while it cannot get rid of anything.
+GROWTH_MIB_MAX = 200
+LEFT = 5
+INDEXING = ("indexing-0", "indexing-1")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, photos):
+    """A run that nothing is killed in but what a test kills."""
+    made = Run(tmp_path_factory.mktemp("outage"), photos, seed=1)
+    try:
+        made.start()
+        made.killer.wait(3)
+        yield made
+    finally:
+        print(made.report() if made.watch else "it did not start", flush=True)
+        made.close()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_outage_is_refused_clearly_and_recovered_from(run: Run, server: str) -> None:
+    processes = [member.name for member in run.cluster.processes.members]
+    before = {name: run.cluster.rss_mib(name) for name in processes}
+    acknowledged = run.history.acknowledged()
+    run.history.longest.clear()
+
+    run.cluster.kill(server)
+    run.killer.wait(OUTAGE_SECONDS)
+    during = {name: run.cluster.rss_mib(name) for name in processes}
+    run.cluster.restart(server)
+    seconds = run.killer.await_progress(f"{server} was away", RECOVERY_SECONDS_MAX)
+
+    longest = max(run.history.longest.items(), key=lambda pair: pair[1])
+    grown = {name: during[name] - before[name] for name in processes}
+    print(f"{server} away for {OUTAGE_SECONDS:.0f} s: recovered after {seconds:.1f} s, longest call {longest}, grown {grown}")
+    assert run.history.acknowledged() > acknowledged
+    assert longest[1] <= ANSWER_SECONDS_MAX, longest
+    assert max(grown.values()) <= GROWTH_MIB_MAX, grown
+    assert not run.cluster.ended_by_themselves()
+
+
+def test_a_lost_log_loses_no_face(run: Run) -> None:
+    run.pause()
+    run.settle()
+    audit = FinalAudit(run.cluster, run.history)
+    run_audit(run, audit)
+    # What is enrolled now is acknowledged and not projected: nothing but the log says that it is new.
+    for name in INDEXING:
+        run.cluster.kill(name)
+    for tenant in TENANTS:
+        for number in range(LEFT):
+            leave(run, tenant, f"{tenant}-left-{number}")
+
+    run.cluster.kill("kafka")
+    run.cluster.lose_log()
+    run.cluster.restart("kafka")
+    # Nothing of ours is started again until enrolling goes on.
+    began = time.monotonic()
+    for tenant in TENANTS:
+        until_allowed(lambda tenant=tenant: leave(run, tenant, f"{tenant}-left-after"))
+    print(f"enrolling went on {time.monotonic() - began:.1f} s after the log was lost")
+    for name in INDEXING:
+        run.cluster.restart(name)
+    until_allowed(lambda: [assert_complete(run, tenant) for tenant in TENANTS])
+    print(f"everything was found {time.monotonic() - began:.1f} s after the log was lost")
+    snoop(run)
+    run_audit(run, audit)
+
+
+def leave(run: Run, tenant: str, name: str) -> None:
+    """Enrols a face that nobody deletes again."""
+    image = {"Bytes": run.photos[0]}
+    answer = run.api(tenant).index_faces(CollectionId="staff", Image=image, ExternalImageId=name)
+    [face] = [record["Face"]["FaceId"] for record in answer["FaceRecords"]]
+    run.history.slots[tenant].append(Slot(name, live=face))
+
+
+def until_allowed(ask: Callable[[], object]) -> None:
+    """Asks until it goes well; the only refusal meanwhile is one that says to try again."""
+    deadline = time.monotonic() + 2 * RECOVERY_SECONDS_MAX
+    while True:
+        try:
+            ask()
+            return
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ThrottlingException", error
+            assert time.monotonic() < deadline, error
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
+def assert_complete(run: Run, tenant: str) -> None:
+    """A tenant finds and lists everything that it has."""
+    wanted = {slot.live for slot in run.history.slots[tenant] if slot.live}
+    client = run.api(tenant)
+    assert wanted <= matched(client, run.photos) and wanted <= set(listed(client))
+
+
+def snoop(run: Run) -> None:
+    """Searches that are to be audited: the log's offsets begin again, the audit batches do not."""
+    for tenant in TENANTS:
+        snooper = Snooper(run.history, tenant, run.api(tenant), 1, run.photos)
+        for _ in range(20):
+            until_answered(snooper.find)
+
+
+def until_answered(ask: Callable[[], None]) -> None:
+    """The first append to a partition that was lost is refused: the producer's numbers are not the broker's any more."""
+    deadline = time.monotonic() + RECOVERY_SECONDS_MAX
+    while True:
+        try:
+            return ask()
+        except Unknown:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def run_audit(run: Run, audit: FinalAudit) -> None:
+    """Audits everything, and fails of what it finds."""
+    audit.run({tenant: run.api(tenant) for tenant in TENANTS}, dict.fromkeys(TENANTS, run.photos))
+    run.must_go_on()
+
+
+def test_the_auditor_notices_what_is_really_broken(run: Run) -> None:
+    tenant = TENANTS[0]
+    client, blobs = run.cluster.client(run.keys[tenant], retries=5), FinalAudit(run.cluster, run.history).blobs
+    slot = next(slot for slot in run.history.slots[tenant] if slot.live and "left" in slot.name)
+    # Behind the history's back: a face goes, another one comes, a batch of audit records goes, a photo comes back.
+    client.delete_faces(CollectionId="staff", FaceIds=[slot.live])
+    client.index_faces(CollectionId="staff", Image={"Bytes": run.photos[1]}, ExternalImageId=f"{tenant}-nobodys")
+    batches = [key for key in blobs.keys("audit/") if run.history.answered_searches & requests_in(blobs, key)]
+    blobs.client.delete_object(Bucket=BUCKET, Key=blobs.prefix + batches[0])
+    erased = next(record for record in blobs.records() if record.photos_to_remove)
+    blobs.client.put_object(Bucket=BUCKET, Key=blobs.prefix + erased.photos_to_remove[0], Body=b"photo")
+    audit = FinalAudit(run.cluster, run.history)
+    audit.look_at_blobs(patience_seconds=0)
+    check_slots(run.history, tenant, listed(client), matched(client, run.photos))
+    run.watch.ending.set()
+    found = {violation.id for violation in run.history.violations}
+    assert found == {"I2", "I4", "I8", "I9"}, run.history.violations
+
+
+def requests_in(blobs: Blobs, key: str) -> set[str]:
+    """The requests of one audit batch."""
+    return set(requests_of_batch(blobs.read(key)))
