@@ -82,7 +82,7 @@ impl World {
         let new = NewCollection {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
-            placement: "model".parse().unwrap(),
+            face_model: "model".parse().unwrap(),
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
@@ -121,7 +121,7 @@ impl World {
         let origin = Origin {
             part: self.collection.part(),
             image: ImageId::from_random(self.random.bytes16()),
-            placement: self.collection.placement.clone(),
+            face_model: self.collection.face_model.clone(),
             external_image_id: None,
         };
         let record = enrolled(&origin, write, &write.nonce.to_string());

@@ -90,8 +90,8 @@ impl Query {
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
         let live = live.ok_or_else(|| no_such_collection(&named.name))?;
         // What scores mean is known of the running model alone (I7).
-        if live.placement != self.deps.face_models.placement {
-            let message = format!("the collection's face model {} is not the one that runs", live.placement);
+        if live.face_model != self.deps.face_models.face_model {
+            let message = format!("the collection's face model {} is not the one that runs", live.face_model);
             return Err(Failure::new(ErrorCode::InvalidParameter, message));
         }
         Ok((named, live))

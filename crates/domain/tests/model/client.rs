@@ -71,8 +71,8 @@ pub fn draw_enrolment(world: &mut World) -> Sent {
     let external = world.random.chance(600).then(|| "somebody".parse().expect("it is a name"));
     let source = external.as_ref().map_or(ImageSource::Retry(id.as_str()), ImageSource::External);
     let image = ImageId::derived(&[7; 32], &world.part, &[photo as u8; 32], source);
-    let placement = "sface".parse().expect("it is a placement");
-    let origin = Origin { part: world.part, image, placement, external_image_id: external };
+    let face_model = "sface".parse().expect("it is a face model");
+    let origin = Origin { part: world.part, image, face_model, external_image_id: external };
     let faces =
         (0..=world.random.below(FACES_PER_PHOTO)).map(|face| detected(photo, face, &mut world.random));
     let faces = faces.collect();

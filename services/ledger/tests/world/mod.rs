@@ -52,7 +52,7 @@ async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> 
     let new = NewCollection {
         tenant,
         name: "staff".parse().unwrap(),
-        placement: "model".parse().unwrap(),
+        face_model: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
         tags: std::collections::BTreeMap::new(),
     };
@@ -155,7 +155,7 @@ impl World {
         let origin = Origin {
             part: self.part(),
             image: ImageId::from_random([image; 16]),
-            placement: self.collection.placement.clone(),
+            face_model: self.collection.face_model.clone(),
             external_image_id: external.map(|name| name.parse().unwrap()),
         };
         let write = self.write();
@@ -177,7 +177,7 @@ impl World {
         let origin = Origin {
             part: self.part(),
             image: ImageId::from_random([image; 16]),
-            placement: self.collection.placement.clone(),
+            face_model: self.collection.face_model.clone(),
             external_image_id: None,
         };
         let write = self.write();

@@ -81,7 +81,7 @@ fn direction(degrees: f32) -> Template {
 fn face_models() -> FaceModels {
     let fmr = vec![(0.3, 1e-3), (0.9, 1e-6)];
     FaceModels {
-        placement: "model".parse().unwrap(),
+        face_model: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
         dimension: 2,
         calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
@@ -94,7 +94,7 @@ async fn catalog(deps: CatalogDeps) -> (Arc<Catalog>, Arc<Collection>) {
     let new = NewCollection {
         tenant: tenant.id,
         name: "staff".parse().unwrap(),
-        placement: "model".parse().unwrap(),
+        face_model: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
         tags: std::collections::BTreeMap::new(),
     };

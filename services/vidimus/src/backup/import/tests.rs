@@ -42,14 +42,14 @@ impl Store {
         let catalog_deps =
             CatalogDeps { blobs: blobs.clone(), clock: dyn_clock.clone(), random: random.clone() };
         let catalog = Arc::new(Catalog::new(catalog_deps, None));
-        let placement = "sface-2021dec".parse().unwrap();
+        let face_model = "sface-2021dec".parse().unwrap();
         let deps = BackupDeps {
             blobs,
             log,
             catalog,
             clock: dyn_clock,
             random,
-            placement,
+            face_model,
             waiting_changes_max: None,
         };
         Self { deps, clock }
@@ -62,7 +62,7 @@ impl Store {
         let new = NewCollection {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
-            placement: store.deps.placement.clone(),
+            face_model: store.deps.face_model.clone(),
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
@@ -79,7 +79,7 @@ impl Store {
         let origin = Origin {
             part: collection.part(),
             image: ImageId::from_random([image; 16]),
-            placement: collection.placement.clone(),
+            face_model: collection.face_model.clone(),
             external_image_id: None,
         };
         let write = self.write();
