@@ -100,6 +100,7 @@ impl World {
             catalog: self.catalog.clone(),
             clock: self.clock.clone(),
             random: self.random.clone(),
+            waiting_changes_max: 1_000,
         };
         Ledger::new(deps, registry)
     }

@@ -8,6 +8,7 @@ use humantime_serde::re::humantime;
 use serde_json::{Value, json};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::{Audit, AuditedAction};
+use vidimus_domain::placements::MoveStage;
 use vidimus_domain::retention::RetentionRule;
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{Clock, EventLog, Random};
@@ -161,12 +162,17 @@ fn collection(collection: &Collection) -> Value {
         kept.map_or_else(|| NONE.to_owned(), |kept| humantime::format_duration(kept).to_string())
     };
     let rule = collection.retention.rule;
+    let moving = collection.placements.moving.as_ref();
     json!({
         "name": collection.name.as_str(),
         "faces_kept": kept(rule.faces_kept()),
         "photos_kept": kept(rule.photos_kept()),
         "face_model": collection.face_model.as_str(),
         "placement": collection.placements.read.as_str(),
+        "moving": moving.map_or_else(|| "no".to_owned(), |moving| match moving.stage {
+            MoveStage::Filling => format!("to {}", moving.other),
+            MoveStage::Leaving => format!("from {}", moving.other),
+        }),
         "created": collection.created_at.day(),
     })
 }

@@ -106,6 +106,7 @@ fn indexed(
         catalog: Arc::clone(catalog),
         clock: Arc::clone(&adapters.clock),
         random: Arc::clone(&adapters.random),
+        waiting_changes_max: config.ingestion.backlog_changes_max / 2,
     };
     let ledger = Ledger::new(deps, registry);
     let marker = match config.index_place()? {
