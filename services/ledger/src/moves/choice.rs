@@ -29,26 +29,25 @@ pub enum Destination {
     Named(String),
 }
 
-impl Mover {
-    /// Refuses to take up a move that goes elsewhere than is asked for.
-    pub(super) fn check_destination(
-        &self,
-        collection: &Collection,
-        moving: &Move,
-        to: &Destination,
-    ) -> Result<(), Failure> {
-        let goes_to = destination(collection, moving);
-        let is_own = collection.face_model.is_own(goes_to, collection.uid);
-        let agrees = match to {
-            Destination::Another => true,
-            Destination::Shared => !is_own,
-            Destination::Own => is_own,
-            Destination::Named(name) => name == goes_to.as_str(),
-        };
-        let message = || format!("a move to {goes_to} is under way: let it end, or cancel it");
-        if agrees { Ok(()) } else { Err(Failure::new(ErrorCode::AlreadyExists, message())) }
-    }
+/// Refuses to take up a move that goes elsewhere than is asked for.
+pub(super) fn check_destination(
+    collection: &Collection,
+    moving: &Move,
+    to: &Destination,
+) -> Result<(), Failure> {
+    let goes_to = destination(collection, moving);
+    let is_own = collection.face_model.is_own(goes_to, collection.uid);
+    let agrees = match to {
+        Destination::Another => true,
+        Destination::Shared => !is_own,
+        Destination::Own => is_own,
+        Destination::Named(name) => name == goes_to.as_str(),
+    };
+    let message = || format!("a move to {goes_to} is under way: let it end, or cancel it");
+    if agrees { Ok(()) } else { Err(Failure::new(ErrorCode::AlreadyExists, message())) }
+}
 
+impl Mover {
     /// Begins a move to the first place of the kind asked for that is clean.
     pub(super) async fn begin_anew(
         &self,

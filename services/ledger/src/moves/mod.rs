@@ -22,6 +22,7 @@ use crate::LedgerDeps;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
 pub use choice::Destination;
+use choice::check_destination;
 pub(crate) use progress::Counts;
 pub use progress::{MoveProgress, MoveState};
 
@@ -58,14 +59,24 @@ impl Mover {
         to: &Destination,
     ) -> Result<MoveProgress, Failure> {
         let collection = self.deps.catalog.read_collection(tenant, name).await?;
-        let collection = match &collection.placements.moving {
-            Some(moving) => {
-                self.check_destination(&collection, moving, to)?;
-                collection
+        if collection.placements.moving.is_some() {
+            return self.take_up(&collection, to);
+        }
+        match self.begin_anew(&collection, to).await {
+            Ok(begun) => Ok(self.drive_in_background(&begun)),
+            Err(refusal) => {
+                // Somebody else may have begun one at the same time.
+                let now = self.deps.catalog.read_collection(tenant, name).await?;
+                if now.placements.moving.is_some() { self.take_up(&now, to) } else { Err(refusal) }
             }
-            None => self.begin_anew(&collection, to).await?,
-        };
-        Ok(self.drive_in_background(&collection))
+        }
+    }
+
+    fn take_up(self: &Arc<Self>, collection: &Collection, to: &Destination) -> Result<MoveProgress, Failure> {
+        if let Some(moving) = &collection.placements.moving {
+            check_destination(collection, moving, to)?;
+        }
+        Ok(self.drive_in_background(collection))
     }
 
     /// How the collection's move stands.
@@ -75,8 +86,15 @@ impl Mover {
         name: &CollectionName,
     ) -> Result<MoveProgress, Failure> {
         let collection = self.deps.catalog.read_collection(tenant, name).await?;
-        let driven = self.driven().get(&collection.part()).cloned();
-        Ok(driven.map_or_else(|| MoveProgress::standing(&collection), |counts| counts.progress()))
+        let driven = self.driven().get(&collection.part()).map(|counts| counts.progress());
+        let standing = MoveProgress::standing(&collection);
+        // What was driven here may be long over, and another move be driven elsewhere.
+        let is_of_this = |driven: &MoveProgress| match driven.state {
+            MoveState::UnderWay => true,
+            MoveState::Stopped => driven.to == standing.to || standing.state == MoveState::None,
+            _ => standing.state == MoveState::None && driven.to == standing.to,
+        };
+        Ok(driven.filter(is_of_this).unwrap_or(standing))
     }
 
     /// Gives up a move whose target nobody reads yet.
@@ -139,9 +157,11 @@ impl Mover {
     /// Takes a move from where it stands to its end.
     async fn drive(&self, part: &Part, counts: &Counts) -> Result<(), Failure> {
         let catalog = &self.deps.catalog;
-        loop {
+        let reached = loop {
             let collection = self.see(part).await?;
-            let Some(moving) = collection.placements.moving.clone() else { break };
+            let Some(moving) = collection.placements.moving.clone() else {
+                break collection.placements.read.clone();
+            };
             // Whoever wrote this may have died at once: others may believe what was before.
             counts.at(moving.stage);
             catalog.until_believed().await;
@@ -155,8 +175,9 @@ impl Mover {
             if written {
                 tracing::info!(%part, placement = %moving.other, stage = ?moving.stage, "a move went on");
             }
-        }
-        self.clear_later(part).await
+        };
+        self.clear_later(part).await?;
+        if counts.progress().to == reached.as_str() { Ok(()) } else { Err(given_up()) }
     }
 
     /// Clears what was left, once nobody believes any more that it is written to.
@@ -176,12 +197,16 @@ impl Mover {
         if self.see(part).await?.placements.moving.as_ref() == Some(moving) {
             return Ok(());
         }
-        Err(Failure::new(ErrorCode::Conflict, "the move was given up, or another process has taken it on"))
+        Err(given_up())
     }
 
     fn driven(&self) -> MutexGuard<'_, HashMap<Part, Arc<Counts>>> {
         self.driven.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn given_up() -> Failure {
+    Failure::new(ErrorCode::Conflict, "the move was given up, or another process has taken it on")
 }
 
 /// Where a move goes to.

@@ -10,7 +10,7 @@ mod tokens;
 mod waiting;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
@@ -76,6 +76,8 @@ pub(crate) struct Reconciler {
     walked_at: Option<UnixMillis>,
     /// Dead collections and when they were first seen dead.
     seen_dead: HashMap<Part, UnixMillis>,
+    /// Clearings after which nothing can come, and that may not be durable yet.
+    clearings: Mutex<HashMap<Gallery, target::Clearing>>,
 }
 
 /// One walk of one collection.
@@ -109,6 +111,7 @@ impl Reconciler {
             metrics,
             walked_at: None,
             seen_dead: HashMap::new(),
+            clearings: Mutex::default(),
         }
     }
 

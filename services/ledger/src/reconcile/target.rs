@@ -1,13 +1,24 @@
 //! The target of a move, compared with the records; and what a collection has left, cleared.
 
+use std::sync::PoisonError;
+
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::point::Gallery;
 use vidimus_domain::record::is_fresh;
-use vidimus_domain::{Failure, ImageId, Part, Placement};
+use vidimus_domain::{Failure, ImageId, Part, Placement, UnixMillis};
 use vidimus_runtime::errors::failure_from_port;
 
 use super::{Reconciled, Reconciler, Scope};
 use crate::moves::Counts;
+
+/// A clearing of a placement that was left.
+#[derive(Clone, Copy)]
+pub(super) struct Clearing {
+    began_at: UnixMillis,
+    done_at: UnixMillis,
+    /// What the index had lost before.
+    losses: u64,
+}
 
 impl Reconciler {
     /// Compares all of the collection's records with the points of another placement, and says what differs. Returns the records that
@@ -63,15 +74,37 @@ impl Reconciler {
                 return Ok(());
             }
             let gallery = collection.gallery_in(placement);
+            let losses = self.deps.index.losses();
             self.deps.index.remove_part(&gallery).await.map_err(failure_from_port)?;
-            let now = self.deps.clock.now();
-            if collection.placements.cleared(placement, (began_at, now)).is_some() {
-                self.deps.catalog.cleared(part, Some((placement, began_at))).await?;
+            let done_at = self.deps.clock.now();
+            if collection.placements.cleared(placement, (began_at, done_at)).is_some() {
+                let clearing = Clearing { began_at, done_at, losses };
+                self.remember_clean(gallery, clearing).await?;
             }
         }
         if collection.placements.tidied(read_at).is_some() {
             self.deps.catalog.cleared(part, None).await?;
         }
+        Ok(())
+    }
+
+    /// Remembers in the catalog that the placement is clean, once the first clearing after which nothing could come is durable: what
+    /// a power loss could bring back is not gone. Until then the next walk clears it again.
+    async fn remember_clean(&self, gallery: Gallery, clearing: Clearing) -> Result<(), Failure> {
+        let first = {
+            let mut clearings = self.clearings.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = clearings.entry(gallery.clone()).or_insert(clearing);
+            if known.losses != clearing.losses {
+                *known = clearing;
+            }
+            *known
+        };
+        let durable_before = self.deps.index.flush(self.deps.clock.now()).await.map_err(failure_from_port)?;
+        if durable_before < first.done_at || self.deps.index.losses() != first.losses {
+            return Ok(());
+        }
+        self.deps.catalog.cleared(&gallery.part, Some((&gallery.placement, first.began_at))).await?;
+        self.clearings.lock().unwrap_or_else(PoisonError::into_inner).remove(&gallery);
         Ok(())
     }
 }

@@ -137,6 +137,17 @@ impl World {
         self.records.read(&self.part(), record.origin.image).await.unwrap().record
     }
 
+    pub async fn read_image(&self, image: ImageId) -> Option<Record> {
+        self.records.read(&self.part(), image).await.unwrap().record
+    }
+
+    /// The images of all records.
+    pub async fn blobs_images(&self) -> Vec<ImageId> {
+        let prefix = BlobPrefix::records(&self.part());
+        let listed = self.blobs.list(&prefix, None, 1000).await.unwrap();
+        listed.iter().map(|entry| entry.key.name().parse().unwrap()).collect()
+    }
+
     async fn store(&self, record: &Record) {
         let read = self.records.read(&self.part(), record.origin.image).await.unwrap();
         assert_eq!(self.records.write(record, &read).await.unwrap(), Written::Yes);

@@ -18,7 +18,7 @@ use vidimus_domain::score::Calibration;
 use vidimus_domain::user::{Claim, Creation, Deletion, create, delete};
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, ImageId, Template, UnixMillis, UserId, Version};
 use vidimus_ports::clock::ManualClock;
-use vidimus_ports::faulty::{FaultPlan, FaultyEventLog};
+use vidimus_ports::faulty::{FaultPlan, FaultyEventLog, FaultyFaceIndex};
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{Clock, EventLog, FaceIndex, Random, Topic};
@@ -39,6 +39,7 @@ pub struct World {
     pub log: Arc<MemoryEventLog>,
     pub index: Arc<MemoryFaceIndex>,
     pub clock: Arc<ManualClock>,
+    pub catalog: Arc<Catalog>,
     pub collection: Arc<Collection>,
     pub faults: Arc<FaultPlan>,
     pub query: Arc<Query>,
@@ -115,10 +116,10 @@ impl World {
         let mut registry = Registry::default();
         let deps = QueryDeps {
             blobs: blobs.clone(),
-            index: index.clone(),
+            index: Arc::new(FaultyFaceIndex::new(index.clone(), faults.clone())),
             embedding: Arc::new(FakeEmbedding),
             log: Arc::new(FaultyEventLog::new(log.clone(), faults.clone())),
-            catalog,
+            catalog: catalog.clone(),
             face_models: Arc::new(face_models()),
             clock: clock.clone(),
             searchable: watch::channel(true).1,
@@ -126,7 +127,7 @@ impl World {
         };
         let query = Arc::new(Query::new(deps, &mut registry));
         let users = Users::new(blobs, clock.clone());
-        Self { log, index, clock, collection, faults, query, users, random }
+        Self { log, index, clock, catalog, collection, faults, query, users, random }
     }
 
     pub fn reference(&self) -> Option<v1::CollectionRef> {

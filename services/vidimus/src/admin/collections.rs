@@ -14,7 +14,6 @@ use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{Clock, EventLog, Random};
 use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::catalog::Catalog;
-use vidimus_runtime::requests::no_such_collection;
 
 use super::service::AdminCommand;
 
@@ -102,8 +101,7 @@ pub(super) async fn list(catalog: &Catalog, tenant: &str) -> Result<Value, Failu
 pub(super) async fn show(catalog: &Catalog, tenant: &str, name: &str) -> Result<Value, Failure> {
     let tenant = catalog.tenant(&tenant.parse()?).await?;
     let name = name.parse()?;
-    let found = catalog.collection(tenant.id, &name).await?;
-    found.map(|found| collection(&found)).ok_or_else(|| no_such_collection(&name))
+    Ok(collection(&*catalog.read_collection(tenant.id, &name).await?))
 }
 
 /// Sets a retention rule, then audits it: a rule that could not be audited is in force all the same, and the failure says so.

@@ -106,6 +106,7 @@ pub(super) async fn run(
         _ => MoveAct::Begin(Destination::Another),
     };
     let mut progress = send(config, &arguments, act).await?;
+    let target = progress.to.clone();
     let mut said = None;
     while progress.state == MoveState::UnderWay {
         tell(&progress, &mut said);
@@ -113,7 +114,12 @@ pub(super) async fn run(
         let shown = send(config, &arguments, MoveAct::Show).await;
         progress = shown.context("it broke off: the same command takes it up where it stands")?;
     }
+    // The process that drove it may have ended right after it: then nobody knows more than the catalog.
+    if progress.state == MoveState::None && progress.to == target {
+        progress.state = MoveState::Done;
+    }
     match progress.state {
+        MoveState::None => bail!("it was given up meanwhile: the collection lies in {}", progress.to),
         MoveState::Stopped => bail!("it stopped: {}; the same command takes it up", progress.failure),
         MoveState::Standing => bail!("the service was started anew meanwhile: the same command takes it up"),
         _ if json => output::line(&serde_json::to_string(&progress)?),

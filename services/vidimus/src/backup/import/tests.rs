@@ -7,6 +7,7 @@ use vidimus_domain::blob_key::BlobPrefix;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Point};
+use vidimus_domain::placements::Placements;
 use vidimus_domain::record::{
     Enrolled, Enrolment, Origin, PhotoKey, Record, Write, associate, enrol, erase, must_be_remembered,
 };
@@ -313,4 +314,26 @@ async fn an_export_that_is_cut_off_fails_and_is_gone_on_with() {
     to.import(&export).await.unwrap();
     let records = BlobPrefix::records(&collection.part());
     assert_eq!(to.keys_under(&records).await.len(), 20);
+}
+
+/// Where points lay there means nothing here; a half-made move would never end.
+#[tokio::test]
+async fn a_move_that_is_under_way_is_not_brought_in() {
+    let (from, collection) = Store::with_collection(1).await;
+    let record = from.enrol(&collection, 1).await;
+    from.deps.catalog.begin_move(&collection.part(), &"sface-2021dec.2".parse().unwrap()).await.unwrap();
+    let export = from.export().await;
+    let to = Store::new(2);
+    for _ in 0..2 {
+        to.import(&export).await.unwrap();
+        let here = to.deps.catalog.read_by_part(&collection.part()).await.unwrap().unwrap();
+        assert_eq!(here.placements, Placements::only("sface-2021dec".parse().unwrap()));
+        assert_eq!(here.face_model, collection.face_model);
+    }
+    assert_eq!(to.read(&record).await, from.read(&record).await);
+    // One that has moved here stays where it is.
+    to.deps.catalog.begin_move(&collection.part(), &"sface-2021dec.2".parse().unwrap()).await.unwrap();
+    to.import(&export).await.unwrap();
+    let here = to.deps.catalog.read_by_part(&collection.part()).await.unwrap().unwrap();
+    assert!(here.placements.moving.is_some());
 }
