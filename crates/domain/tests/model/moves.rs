@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use vidimus_domain::Placement;
 use vidimus_domain::placements::{Move, MoveStage, Placements};
-use vidimus_domain::record::{Record, is_fresh};
-use vidimus_domain::{ImageId, Placement};
+use vidimus_domain::record::is_fresh;
 
 use crate::catalog::PLACEMENTS_LEASE;
 use crate::executor::{Lost, Process};
@@ -118,9 +118,7 @@ async fn fill_and_switch(process: &Process, moving: &Move) -> Result<(), Lost> {
         process.sleep(PLACEMENTS_LEASE).await;
     }
     for image in process.effect("lists records".to_owned(), |world| world.blobs.images()).await? {
-        if process.keeps(Rule::MovesSayHusks) || has_live_face(process, image) {
-            process.append_change(image, Vec::new()).await?;
-        }
+        process.append_change(image, Vec::new()).await?;
     }
     if process.with(|world| world.random.chance(150)) {
         return give_up(process, moving).await;
@@ -138,11 +136,6 @@ async fn fill_and_switch(process: &Process, moving: &Move) -> Result<(), Lost> {
         process.count("a move switched");
     }
     Ok(())
-}
-
-fn has_live_face(process: &Process, image: ImageId) -> bool {
-    let live = |record: &Record| record.faces.iter().any(|face| face.live().is_some());
-    process.with(|world| world.blobs.record(image).is_some_and(|(record, _)| live(&record)))
 }
 
 /// Waits until all is committed that the log has now, or the log is another one.

@@ -115,8 +115,6 @@ pub enum Rule {
     ClearingIsFlushed,
     /// What was left is not entered before that.
     LeftIsNotEntered,
-    /// A move says records of which nothing is left too.
-    MovesSayHusks,
     /// An accepted photo's record names it, so that nobody sweeps it.
     AcceptedPhotosAreNamed,
 }

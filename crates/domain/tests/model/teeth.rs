@@ -116,12 +116,11 @@ fn every_rule_of_moves_is_needed() {
             (&[Rule::MovesWaitBeforeWalk], &[I3]),
             (&[Rule::MovesCompare], &[I2]),
             (&[Rule::MovesDropLater], &[I2]),
-            (&[Rule::ProjectorsLookAgain], &[I2]),
+            (&[Rule::ProjectorsLookAgain], &[I3]),
             (&[Rule::SearchesLookAgain], &[I2]),
             (&[Rule::LeftIsCleared], &[I9]),
             (&[Rule::ClearingIsFlushed], &[I9]),
             (&[Rule::LeftIsNotEntered], &[I2]),
-            (&[Rule::MovesSayHusks], &[I3]),
             (&[Rule::ErasedPointsStay], &[I3]),
         ],
     );
