@@ -67,7 +67,8 @@ impl Projector {
             }
             self.metrics.projected_records.inc_by(images.len() as u64);
             self.write(&written, wanted).await?;
-            // One that slept through the beginning of a move has written to one index collection alone.
+            // One that slept through the beginning of a move has written to one index collection alone. The move
+            // says that record itself, later; this way it is there when this returns.
             let Some(now) = self.galleries(part).await? else { return Ok(()) };
             if now.iter().all(|gallery| written.contains(gallery)) {
                 return Ok(());

@@ -114,7 +114,12 @@ impl PlacementHistory {
 
     /// All that somebody may go by now.
     pub fn believed(&self, now: UnixMillis) -> impl Iterator<Item = &Placements> {
-        let is_believed = move |at: Option<UnixMillis>| at.is_none_or(|at| now.since(at) < PLACEMENTS_LEASE);
+        self.believed_for(now, PLACEMENTS_LEASE)
+    }
+
+    /// All that somebody may go by now who believes what was read for so long.
+    pub fn believed_for(&self, now: UnixMillis, lease: Duration) -> impl Iterator<Item = &Placements> {
+        let is_believed = move |at: Option<UnixMillis>| at.is_none_or(|at| now.since(at) < lease);
         let believed = self.0.iter().filter(move |(_, at)| is_believed(*at));
         believed.map(|(placements, _)| placements)
     }

@@ -14,6 +14,9 @@ use crate::world::short;
 
 /// Reads the record as it is now and writes its points; where it is gone, removes the points that were seen. On return
 /// a search sees it.
+///
+/// It looks where to write before it reads, and not again after it wrote: whatever it is relied upon for was in the store before it
+/// looked. So where it knows nothing of a move that has begun, the move's own walk, a lease later, says that too.
 pub async fn project(
     process: &Process,
     epoch: u64,
@@ -22,7 +25,11 @@ pub async fn project(
 ) -> Result<(), Lost> {
     loop {
         let began = process.now();
-        let written = process.believed_placements().written().cloned().collect::<Vec<_>>();
+        let believed = match process.keeps(Rule::PlacementsAreLeased) {
+            true => process.believed_placements(),
+            false => process.placements_believed_for(hours(1)),
+        };
+        let written = believed.written().cloned().collect::<Vec<_>>();
         let read = process.read_record(image).await?;
         let projection = match &read.record {
             Some(record) => kept(process, projection(record, process.now())),
@@ -32,17 +39,10 @@ pub async fn project(
                 Projection { write: Vec::new(), remove }
             }
         };
-        if !apply(process, epoch, (began, &written), projection).await? {
-            process.count("indexing read again");
-            continue;
-        }
-        let now = process.believed_placements();
-        if now.written().all(|placement| written.contains(placement))
-            || !process.keeps(Rule::ProjectorsLookAgain)
-        {
+        if apply(process, epoch, (began, &written), projection).await? {
             return Ok(());
         }
-        process.count("a projection found that a move had begun");
+        process.count("indexing read again");
     }
 }
 

@@ -95,7 +95,6 @@ const CORNERS: &[&str] = &[
     "a move was taken up",
     "a placement was clean",
     "a placement was entered again",
-    "a projection found that a move had begun",
     "a search found that reads had switched",
     "a search was answered",
     "a process crashed",

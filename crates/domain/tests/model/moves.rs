@@ -1,6 +1,7 @@
 //! Moving the collection to another index collection: whoever drives it, and what the processes see of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use vidimus_domain::Placement;
 use vidimus_domain::placements::{Move, MoveStage, Placements};
@@ -24,8 +25,13 @@ struct Read {
 impl Process {
     /// Where the collection lies, as it is believed here now.
     pub fn believed_placements(&self) -> Placements {
+        self.placements_believed_for(PLACEMENTS_LEASE)
+    }
+
+    /// Where the collection lies, as somebody might believe who believes what was read for so long.
+    pub fn placements_believed_for(&self, lease: Duration) -> Placements {
         self.with(|world| {
-            let believed = world.placements.believed(world.now).cloned().collect::<Vec<_>>();
+            let believed = world.placements.believed_for(world.now, lease).cloned().collect::<Vec<_>>();
             let picked = world.random.below(believed.len() as u64) as usize;
             believed[picked].clone()
         })

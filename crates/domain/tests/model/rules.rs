@@ -105,8 +105,8 @@ pub enum Rule {
     MovesCompare,
     /// What was read is written to for as long as somebody may read it, and cleared only then.
     MovesDropLater,
-    /// A projection looks once more where it is to write.
-    ProjectorsLookAgain,
+    /// Whoever projects goes by placements that are a lease old at most.
+    PlacementsAreLeased,
     /// A search looks once more where it should have looked.
     SearchesLookAgain,
     /// What was left is cleared until nothing can come there.

@@ -116,7 +116,7 @@ fn every_rule_of_moves_is_needed() {
             (&[Rule::MovesWaitBeforeWalk], &[I3]),
             (&[Rule::MovesCompare], &[I2]),
             (&[Rule::MovesDropLater], &[I2]),
-            (&[Rule::ProjectorsLookAgain], &[I3]),
+            (&[Rule::PlacementsAreLeased], &[I2]),
             (&[Rule::SearchesLookAgain], &[I2]),
             (&[Rule::LeftIsCleared], &[I9]),
             (&[Rule::ClearingIsFlushed], &[I9]),

@@ -9,7 +9,7 @@ use vidimus_domain::placements::MoveStage;
 use vidimus_domain::record::{Record, projection};
 use vidimus_domain::{ErrorCode, Placement};
 use vidimus_ledger::{Destination, Ledger, MoveProgress, MoveState, Walk};
-use vidimus_ports::{Clock, EventLog, FaceIndex, ListedPoint, Listing, Position, RemoveIf, Topic};
+use vidimus_ports::{EventLog, FaceIndex, ListedPoint, Listing, Position, RemoveIf, Topic};
 
 use super::DAY;
 use super::world::World;
