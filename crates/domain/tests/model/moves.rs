@@ -32,7 +32,8 @@ impl Process {
     pub fn placements_believed_for(&self, lease: Duration) -> Placements {
         self.with(|world| {
             let believed = world.placements.believed_for(world.now, lease).cloned().collect::<Vec<_>>();
-            let picked = world.random.below(believed.len() as u64) as usize;
+            let picked =
+                if believed.len() > 1 { world.random.below(believed.len() as u64) as usize } else { 0 };
             believed[picked].clone()
         })
     }
@@ -213,12 +214,20 @@ pub async fn clear_left(process: &Process) -> Result<(), Lost> {
             return Ok(());
         }
         let cleared = placement.clone();
-        let clear =
-            process.effect(format!("clears {placement}"), move |world| world.index.clear(&cleared)).await;
-        clear?;
+        let clear = process.effect(format!("clears {placement}"), move |world| {
+            world.index.clear(&cleared);
+            world.index.epoch
+        });
+        let epoch = clear.await?;
         // What power loss could bring back is not gone.
         if process.keeps(Rule::ClearingIsFlushed) {
-            process.effect("flushes".to_owned(), |world| world.index.flush()).await?;
+            let flush = process.effect("flushes".to_owned(), |world| {
+                world.index.flush();
+                world.index.epoch
+            });
+            if flush.await? != epoch {
+                return Ok(());
+            }
         }
         let over = process.read_placements().await?;
         if let Some(clean) = over.placements.cleared(&placement, (began_at, process.now()))
