@@ -71,6 +71,11 @@ pub enum What {
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
     /// Make a collection's index again from its records, or move it to another index collection, while the service answers.
+    ///
+    /// Every record of the collection is projected into another index collection, records and points are compared, then searches switch,
+    /// and the old points go. What breaks off stands in the catalog: the same command takes it up. Without a flag the collection goes from
+    /// one index collection of its kind to the next: MODEL, MODEL.2, … are shared by the collections of a face model, MODEL.UID, … are one
+    /// collection's own. One that was left is entered again about two days later, when nothing can come late there any more.
     RebuildIndex(RebuildIndexArguments),
     /// Compare records with the index now, and have mended what differs (the service must run).
     Reconcile {

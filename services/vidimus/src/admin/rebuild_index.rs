@@ -22,11 +22,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Flags of `admin rebuild-index`.
-///
-/// Every record of the collection is projected into another index collection, records and points are compared, then searches switch; the
-/// old points go. Searches, enrolments and deletions go on meanwhile. What breaks off is begun again by the same command, which takes it up
-/// where it stands. By default the collection goes from one index collection of its kind to the next: `MODEL` and `MODEL.2`, … are shared
-/// by all collections, `MODEL.UID`, … are one's own.
 #[derive(Clone, Debug, Args)]
 pub struct RebuildIndexArguments {
     /// The tenant's name.
