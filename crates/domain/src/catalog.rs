@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::ids::{
-    AccessKeyId, BucketName, CollectionName, CollectionUid, InvalidId, Nonce, Part, Placement, TenantId,
-    TenantName,
+    AccessKeyId, BucketName, CollectionName, CollectionUid, FaceModelName, InvalidId, Nonce, Part, Placement,
+    TenantId, TenantName,
 };
+use crate::placements::Placements;
 use crate::point::Gallery;
 use crate::retention::{Horizon, Retention};
 use crate::time::UnixMillis;
@@ -88,8 +89,10 @@ pub struct Collection {
     pub uid: CollectionUid,
     /// The face model version as clients see it: `1.0` first.
     pub face_model_version: String,
-    /// The index collection that holds its points; named as its face model is.
-    pub placement: Placement,
+    /// The face model that its templates are of (I7).
+    pub face_model: FaceModelName,
+    /// The index collections that hold its points.
+    pub placements: Placements,
     /// Keys the hash that image ids are derived by. It stays in the catalog.
     pub image_id_key: [u8; 32],
     /// When it was made.
@@ -111,10 +114,21 @@ impl Collection {
         Part { tenant: self.tenant, collection: self.uid }
     }
 
-    /// Its address in the index.
+    /// Its address in the index: where it is searched, listed and counted.
     #[must_use]
     pub fn gallery(&self) -> Gallery {
-        Gallery { part: self.part(), placement: self.placement.clone() }
+        self.gallery_in(&self.placements.read)
+    }
+
+    /// Its addresses in the index that projections are written to.
+    pub fn written_galleries(&self) -> impl Iterator<Item = Gallery> {
+        self.placements.written().map(|placement| self.gallery_in(placement))
+    }
+
+    /// Its address in that index collection.
+    #[must_use]
+    pub fn gallery_in(&self, placement: &Placement) -> Gallery {
+        Gallery { part: self.part(), placement: placement.clone() }
     }
 
     /// Which of its faces can match at `now`.
@@ -130,7 +144,7 @@ impl fmt::Debug for Collection {
             .debug_struct("Collection")
             .field("part", &self.part())
             .field("name", &self.name)
-            .field("placement", &self.placement)
+            .field("placements", &self.placements)
             .field("deleted_at", &self.deleted_at)
             .finish_non_exhaustive()
     }
@@ -144,17 +158,27 @@ pub struct UidEntry {
     pub part: Part,
     /// The collection's name.
     pub name: CollectionName,
-    /// The index collection that holds its points.
+    /// The index collection that its points were in first.
     pub placement: Placement,
+    /// Others that hold points of it, or may have done so: a move's target is here before anything is written there.
+    pub other_placements: Vec<Placement>,
     /// Marks the write that made this state.
     pub nonce: Nonce,
+}
+
+impl UidEntry {
+    /// Everywhere in the index where something of the collection may lie.
+    pub fn galleries(&self) -> impl Iterator<Item = Gallery> {
+        let all = std::iter::once(&self.placement).chain(&self.other_placements);
+        all.map(|placement| Gallery { part: self.part, placement: placement.clone() })
+    }
 }
 
 /// A face model's number in the catalog: its version as clients see it is `{number}.0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaceModel {
-    /// The model's name.
-    pub placement: Placement,
+    /// Its name.
+    pub name: FaceModelName,
     /// Its number, from 1.
     pub number: u32,
 }

@@ -88,7 +88,11 @@ text_id!(
     AccessKeyId, "access key id", 128, |character| character.is_ascii_alphanumeric()
 );
 text_id!(
-    /// An index collection: where points of one face model version lie. Its name is the model's.
+    /// A face model version.
+    FaceModelName, "face model", 100, is_name_char
+);
+text_id!(
+    /// An index collection: where points of one face model version lie. The first one of a model has the model's name.
     Placement, "placement", 100, is_name_char
 );
 text_id!(

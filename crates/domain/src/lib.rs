@@ -15,6 +15,7 @@ pub mod fuzzing;
 pub mod geometry;
 pub mod ids;
 pub mod limits;
+pub mod placements;
 pub mod point;
 pub mod quality;
 pub mod record;
@@ -26,8 +27,8 @@ pub mod user;
 
 pub use error::{ErrorCode, Failure};
 pub use ids::{
-    AccessKeyId, CollectionName, CollectionUid, ExternalImageId, FaceId, FaceNumber, ImageId, Nonce, Part,
-    Placement, RequestId, TenantId, TenantName, UserId, Version,
+    AccessKeyId, CollectionName, CollectionUid, ExternalImageId, FaceId, FaceModelName, FaceNumber, ImageId,
+    Nonce, Part, Placement, RequestId, TenantId, TenantName, UserId, Version,
 };
 pub use template::Template;
 pub use time::UnixMillis;

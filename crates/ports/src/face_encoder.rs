@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use vidimus_domain::Placement;
+use vidimus_domain::FaceModelName;
 use vidimus_domain::face::DetectedFace;
 
 use crate::error::PortError;
@@ -51,8 +51,8 @@ pub enum EncoderError {
 /// Finds, aligns and embeds the faces of photos.
 #[async_trait]
 pub trait FaceEncoder: Send + Sync {
-    /// The face model version's name, which is also the name of its placement.
-    fn placement(&self) -> &Placement;
+    /// The face model version's name.
+    fn face_model(&self) -> &FaceModelName;
 
     /// Components of its templates.
     fn dimension(&self) -> usize;

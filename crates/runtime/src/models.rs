@@ -1,13 +1,13 @@
 //! What the service knows of its face model.
 
-use vidimus_domain::Placement;
+use vidimus_domain::FaceModelName;
 use vidimus_domain::score::Calibration;
 
 /// The face model that new collections are made with.
 #[derive(Clone, Debug)]
 pub struct FaceModels {
-    /// Its name, which names its index collection too.
-    pub placement: Placement,
+    /// Its name.
+    pub face_model: FaceModelName,
     /// Components of its templates.
     pub dimension: usize,
     /// Its version as clients see it: digits and dots.

@@ -72,7 +72,7 @@ pub async fn fill(config: &Config, wanted: &Wanted) -> anyhow::Result<Value> {
         "collection": collection.name.to_string(),
         "faces": ids.len(),
         "part": collection.part().index_key().to_string(),
-        "index": index_folder(config)?.join(format!("{}.index", collection.placement)),
+        "index": index_folder(config)?.join(format!("{}.index", collection.placements.read)),
         "face_ids": spread(&ids),
     }))
 }
@@ -91,12 +91,12 @@ async fn found_tenant(
 ) -> anyhow::Result<(AccessKey, Arc<Collection>)> {
     let tenant = catalog.create_tenant(wanted.tenant.parse()?).await?;
     let key = catalog.create_key(&tenant.name, "benchmark", false).await?;
-    let placement = config.model()?;
+    let face_model = config.model()?;
     let new = NewCollection {
         tenant: tenant.id,
         name: wanted.collection.parse()?,
-        face_model_version: catalog.face_model_version(&placement).await?,
-        placement,
+        face_model_version: catalog.face_model_version(&face_model).await?,
+        face_model,
         tags: std::collections::BTreeMap::new(),
     };
     Ok((key, catalog.create_collection(new).await?))
@@ -129,8 +129,8 @@ fn record(
     templates: Vec<Template>,
     write: Write,
 ) -> anyhow::Result<Record> {
-    let placement = collection.placement.clone();
-    let origin = Origin { part: collection.part(), image, placement, external_image_id: None };
+    let face_model = collection.face_model.clone();
+    let origin = Origin { part: collection.part(), image, face_model, external_image_id: None };
     let enrolment = Enrolment {
         request: format!("gallery-{image}").parse()?,
         faces: templates.into_iter().map(detected).collect(),

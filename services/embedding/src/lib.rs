@@ -54,9 +54,10 @@ impl EmbeddingRole {
     }
 
     async fn encode(&self, request: v1::EmbedRequest) -> Result<EncodedPhoto, Failure> {
-        let placement = self.deps.encoder.placement();
-        if request.placement != placement.as_str() {
-            let message = format!("this service runs the face model {placement}, not {}", request.placement);
+        let face_model = self.deps.encoder.face_model();
+        if request.face_model != face_model.as_str() {
+            let message =
+                format!("this service runs the face model {face_model}, not {}", request.face_model);
             return Err(Failure::new(ErrorCode::InvalidParameter, message));
         }
         let _turn = self.turns.take(request.tenant).await.map_err(|_| failure(EncoderError::Busy))?;

@@ -2,18 +2,18 @@ use bytes::Bytes;
 use prometheus_client::encoding::text::encode;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
-use vidimus_domain::{Placement, Template};
+use vidimus_domain::{FaceModelName, Template};
 use vidimus_ports::{PortError, PortErrorKind};
 use vidimus_runtime::errors::failure_from_status;
 
 use super::*;
 
 /// Encodes photos whose text says what is to come of them.
-struct Fake(Placement);
+struct Fake(FaceModelName);
 
 #[async_trait]
 impl FaceEncoder for Fake {
-    fn placement(&self) -> &Placement {
+    fn face_model(&self) -> &FaceModelName {
         &self.0
     }
 
@@ -55,7 +55,7 @@ fn role(registry: &mut Registry) -> EmbeddingRole {
 
 fn request(photo: &'static str, faces_max: u32) -> Request<v1::EmbedRequest> {
     let photo = Bytes::from_static(photo.as_bytes());
-    Request::new(v1::EmbedRequest { photo, placement: "model".to_owned(), faces_max, tenant: String::new() })
+    Request::new(v1::EmbedRequest { photo, face_model: "model".to_owned(), faces_max, tenant: String::new() })
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn every_error_says_what_to_do() {
 async fn another_model_is_refused() {
     let role = role(&mut Registry::default());
     let mut other = request("1", 0);
-    other.get_mut().placement = "other".to_owned();
+    other.get_mut().face_model = "other".to_owned();
     let failure = failure_from_status(&role.embed(other).await.unwrap_err());
     assert_eq!(failure.code, ErrorCode::InvalidParameter);
 }

@@ -17,7 +17,7 @@ use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::record::{Acceptance, BulkPhoto, Origin, PhotoKey, Record, State, Write, accept, erase};
 use vidimus_domain::retention::Cutoffs;
-use vidimus_domain::{FaceNumber, ImageId, Placement, Template};
+use vidimus_domain::{FaceModelName, FaceNumber, ImageId, Template};
 use vidimus_embedding::{Worker, WorkerConfig, WorkerDeps};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::faulty::{BlobKind, Fault, FaultPlan, FaultyBlobStore, FaultyEventLog, Moment, Stage};
@@ -36,7 +36,7 @@ use vidimus_runtime::shutdown::Shutdown;
 
 /// Finds as many faces as the photo's first byte says, unless it is a word.
 struct Encoder {
-    placement: Placement,
+    face_model: FaceModelName,
     is_broken: AtomicBool,
     busy_times: AtomicUsize,
     encoded: AtomicUsize,
@@ -86,8 +86,8 @@ impl Encoder {
 
 #[async_trait]
 impl FaceEncoder for Encoder {
-    fn placement(&self) -> &Placement {
-        &self.placement
+    fn face_model(&self) -> &FaceModelName {
+        &self.face_model
     }
 
     fn dimension(&self) -> usize {
@@ -133,12 +133,12 @@ impl World {
         let new = NewCollection {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
-            placement: "model".parse().unwrap(),
+            face_model: "model".parse().unwrap(),
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
         let encoder = Encoder {
-            placement: "model".parse().unwrap(),
+            face_model: "model".parse().unwrap(),
             is_broken: AtomicBool::new(true),
             busy_times: AtomicUsize::new(0),
             encoded: AtomicUsize::new(0),
@@ -192,7 +192,7 @@ impl World {
         let origin = Origin {
             part: self.collection.part(),
             image: ImageId::from_random([image; 16]),
-            placement: self.collection.placement.clone(),
+            face_model: self.collection.face_model.clone(),
             external_image_id: None,
         };
         let write = self.write();

@@ -1,4 +1,4 @@
-//! Record → points.
+//! Record → points: into the index collection that is searched, and while a collection moves into the other one too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,22 +56,31 @@ impl Projector {
     }
 
     async fn project_part(&self, part: &Part, images: &BTreeMap<ImageId, Seen>) -> PortResult<()> {
-        // A dead collection's part is asked for by nobody: there is nothing to project.
-        let Some(collection) = self.deps.catalog.collection_by_part(part).await.map_err(catalog_failed)?
-        else {
-            return Ok(());
-        };
-        let gallery = collection.gallery();
         for _ in 0..ATTEMPTS_MAX {
             let read_at = self.deps.clock.now();
+            // A dead collection's part is asked for by nobody: there is nothing to project.
+            let Some(written) = self.galleries(part).await? else { return Ok(()) };
             let wanted = self.read_all(part, images, read_at).await?;
             // A writer that slept through a deletion reads again (rule 9).
-            if is_fresh(read_at, self.deps.clock.now()) {
-                self.metrics.projected_records.inc_by(images.len() as u64);
-                return self.write(&gallery, wanted).await;
+            if !is_fresh(read_at, self.deps.clock.now()) {
+                continue;
+            }
+            self.metrics.projected_records.inc_by(images.len() as u64);
+            self.write(&written, wanted).await?;
+            // One that slept through the beginning of a move has written to one index collection alone. The move
+            // says that record itself, later; this way it is there when this returns.
+            let Some(now) = self.galleries(part).await? else { return Ok(()) };
+            if now.iter().all(|gallery| written.contains(gallery)) {
+                return Ok(());
             }
         }
         Err(PortError::new(PortErrorKind::Unavailable, "read records within the hour"))
+    }
+
+    /// Where the collection's points are written to, as it is believed now; none where it is dead.
+    async fn galleries(&self, part: &Part) -> PortResult<Option<Vec<Gallery>>> {
+        let collection = self.deps.catalog.collection_by_part(part).await.map_err(catalog_failed)?;
+        Ok(collection.map(|collection| collection.written_galleries().collect()))
     }
 
     async fn read_all(
@@ -101,18 +110,20 @@ impl Projector {
         })
     }
 
-    async fn write(&self, gallery: &Gallery, wanted: Vec<Projection>) -> PortResult<()> {
+    async fn write(&self, galleries: &[Gallery], wanted: Vec<Projection>) -> PortResult<()> {
         let (mut points, mut removals) = (Vec::new(), Vec::new());
         for projection in wanted {
             points.extend(projection.write);
             let removal = |(face, version_max)| RemoveIf { face, version_max };
             removals.extend(projection.remove.into_iter().map(removal));
         }
-        if !points.is_empty() {
-            traces::step("write to index", self.deps.index.write(gallery, &points)).await?;
-        }
-        if !removals.is_empty() {
-            traces::step("remove from index", self.deps.index.remove(gallery, &removals)).await?;
+        for gallery in galleries {
+            if !points.is_empty() {
+                traces::step("write to index", self.deps.index.write(gallery, &points)).await?;
+            }
+            if !removals.is_empty() {
+                traces::step("remove from index", self.deps.index.remove(gallery, &removals)).await?;
+            }
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use vidimus_domain::retention::{Cutoffs, Horizon};
 use vidimus_domain::{FaceId, ImageId, Nonce, Template, UnixMillis};
 use vidimus_indexing::{Baseline, Indexing, IndexingConfig, IndexingDeps};
 use vidimus_ports::clock::SystemClock;
-use vidimus_ports::faulty::FlushedOnly;
+use vidimus_ports::faulty::{Fault, FaultPlan, FaultyFaceIndex, FlushedOnly, Gate, Moment, Stage};
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{
@@ -151,7 +151,7 @@ impl World {
         let new = NewCollection {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
-            placement: "model".parse().unwrap(),
+            face_model: "model".parse().unwrap(),
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
@@ -171,12 +171,17 @@ impl World {
 
     /// A process with the role.
     fn indexing(&self) -> watch::Receiver<bool> {
+        self.indexing_into(Arc::new(View { index: self.index.clone(), begun_again: AtomicU64::new(0) }))
+    }
+
+    /// The same, whose index is this one.
+    fn indexing_into(&self, index: Arc<dyn FaceIndex>) -> watch::Receiver<bool> {
         let config =
             IndexingConfig { flush_interval: Duration::from_millis(50), ..IndexingConfig::default() };
         let deps = IndexingDeps {
             blobs: self.blobs.clone(),
             log: self.log.clone(),
-            index: Arc::new(View { index: self.index.clone(), begun_again: AtomicU64::new(0) }),
+            index,
             catalog: self.catalog.clone(),
             baseline: self.baseline.clone(),
             clock: self.clock.clone(),
@@ -190,7 +195,7 @@ impl World {
         let origin = Origin {
             part: self.collection.part(),
             image: ImageId::from_random(self.random.bytes16()),
-            placement: self.collection.placement.clone(),
+            face_model: self.collection.face_model.clone(),
             external_image_id: None,
         };
         let record = enrolled(&origin, write, &write.nonce.to_string());
@@ -203,6 +208,12 @@ impl World {
             at: write.now,
         };
         Changes::new(self.log.clone()).append(&change).await.unwrap();
+    }
+
+    async fn points_in(&self, placement: &str) -> u64 {
+        let listing = Listing::LiveAt(Horizon { now: self.clock.now(), faces_cutoff: None });
+        let gallery = self.collection.gallery_in(&placement.parse().unwrap());
+        self.index.count(&gallery, listing).await.unwrap()
     }
 
     async fn points(&self) -> u64 {
@@ -330,6 +341,37 @@ async fn after_a_loss_a_process_commits_its_part_whatever_becomes_of_the_others(
     }
     assert!(taken.is_empty() || !*searchable.borrow(), "it cannot know of the other's part");
     world.end().await;
+}
+
+#[tokio::test]
+async fn while_a_collection_moves_both_index_collections_are_written_to() {
+    let world = World::new().await;
+    let mut searchable = world.indexing();
+    until(&mut searchable, true).await;
+    world.enrol().await;
+    world.until_points(1).await;
+    world.catalog.begin_move(&world.collection.part(), &"model.2".parse().unwrap()).await.unwrap();
+    world.enrol().await;
+    world.until_points(2).await;
+    world.end().await;
+    assert_eq!(world.points_in("model.2").await, 1, "of the first one nothing was said since");
+}
+
+#[tokio::test]
+async fn a_projection_that_slept_through_the_beginning_of_a_move_writes_to_both() {
+    let world = World::new().await;
+    let (plan, gate) = (FaultPlan::scripted(), Gate::closed());
+    plan.script(Stage::IndexWrite, Moment::Before, 0, Fault::Pause(gate.clone()));
+    let mut searchable = world.indexing_into(Arc::new(FaultyFaceIndex::new(world.index.clone(), plan)));
+    until(&mut searchable, true).await;
+    world.enrol().await;
+    gate.reached_by(1).await;
+    world.catalog.begin_move(&world.collection.part(), &"model.2".parse().unwrap()).await.unwrap();
+    gate.open();
+    world.until_points(1).await;
+    // What it commits it has written to both.
+    world.end().await;
+    assert_eq!(world.points_in("model.2").await, 1);
 }
 
 fn enrolled(origin: &Origin, write: Write, request: &str) -> Record {

@@ -101,7 +101,7 @@ impl Ingestion {
     ) -> Result<Embedded, Failure> {
         let embed = v1::EmbedRequest {
             photo: request.photo.clone(),
-            placement: collection.placement.to_string(),
+            face_model: collection.face_model.to_string(),
             faces_max: 0,
             tenant: collection.tenant.to_string(),
         };
@@ -129,7 +129,7 @@ impl Ingestion {
         let origin = Origin {
             part: collection.part(),
             image,
-            placement: collection.placement.clone(),
+            face_model: collection.face_model.clone(),
             external_image_id,
         };
         let request_id = self.request_id(&request.retry_id)?;

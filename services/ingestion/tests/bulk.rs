@@ -227,7 +227,7 @@ fn templates(world: &World, job: &str, faces: Vec<v1::ReadyTemplate>) -> v1::Imp
         caller: None,
         job_id: job.to_owned(),
         name: "record 1".to_owned(),
-        placement: "model".to_owned(),
+        face_model: "model".to_owned(),
         templates: faces,
     }
 }
@@ -287,7 +287,7 @@ async fn templates_that_are_none_are_refused_with_their_number() {
         );
     }
     let other_model = v1::ImportTemplatesRequest {
-        placement: "other".to_owned(),
+        face_model: "other".to_owned(),
         ..templates(&world, "job", vec![fine()])
     };
     assert_eq!(import(&world, other_model).await.unwrap_err().code, ErrorCode::InvalidParameter);

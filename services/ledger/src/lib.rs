@@ -4,6 +4,7 @@
 mod audit_batches;
 mod expiry;
 mod metrics;
+mod moves;
 mod overdue;
 mod photo_keys;
 mod reconcile;
@@ -16,12 +17,15 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use vidimus_domain::{CollectionName, Failure, TenantId};
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, Random};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::shutdown::Shutdown;
 
 use expiry::Expirer;
 use metrics::Metrics;
+use moves::Mover;
+pub use moves::{Destination, MoveProgress, MoveState};
 use reconcile::Reconciler;
 pub use reconcile::{Reconciled, Walk};
 use sweep::Sweeper;
@@ -75,6 +79,9 @@ pub struct LedgerDeps {
     pub clock: Arc<dyn Clock>,
     /// Nonces of its writes.
     pub random: Arc<dyn Random>,
+    /// So many changes may wait to be projected while a move says a collection's records: tenants' own enrolments are not refused for
+    /// its sake.
+    pub waiting_changes_max: u64,
 }
 
 /// The role.
@@ -83,6 +90,7 @@ pub struct Ledger {
     metrics: Arc<Metrics>,
     reconciler: Mutex<Reconciler>,
     sweeper: Mutex<Sweeper>,
+    mover: Arc<Mover>,
 }
 
 impl Ledger {
@@ -92,14 +100,17 @@ impl Ledger {
         let metrics = Arc::new(Metrics::new(registry));
         let expirer = Arc::new(Expirer::new(deps.clone(), Arc::clone(&metrics)));
         let reconciler = Reconciler::new(deps.clone(), Arc::clone(&expirer), Arc::clone(&metrics));
+        let comparing = Reconciler::new(deps.clone(), Arc::clone(&expirer), Arc::clone(&metrics));
+        let mover = Mover::new(deps.clone(), comparing, Arc::clone(&metrics));
         let sweeper = Sweeper::new(deps.clone(), expirer, Arc::clone(&metrics));
         let (reconciler, sweeper) = (Mutex::new(reconciler), Mutex::new(sweeper));
-        Arc::new(Self { deps, metrics, reconciler, sweeper })
+        Arc::new(Self { deps, metrics, reconciler, sweeper, mover })
     }
 
     /// Starts its tasks, which run until `shutdown` begins: audit batches, trimming, and a sweep and a walk at once
     /// and then at intervals.
     pub fn start(self: &Arc<Self>, config: LedgerConfig, shutdown: &Shutdown) {
+        self.mover.end_with(shutdown);
         let audit = audit_batches::AuditBatches {
             config: config.clone(),
             deps: self.deps.clone(),
@@ -122,7 +133,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Where a port fails; what was found until then is said on the log already.
-    pub async fn reconcile(&self, walk: Walk) -> Result<Reconciled, vidimus_domain::Failure> {
+    pub async fn reconcile(&self, walk: Walk) -> Result<Reconciled, Failure> {
         self.reconciler.lock().await.run(walk).await
     }
 
@@ -130,8 +141,47 @@ impl Ledger {
     ///
     /// # Errors
     /// Where a port fails; what was erased until then stays so.
-    pub async fn sweep(&self) -> Result<Swept, vidimus_domain::Failure> {
+    pub async fn sweep(&self) -> Result<Swept, Failure> {
         self.sweeper.lock().await.run().await
+    }
+
+    /// Begins to move a collection to another index collection, which is made of the records alone; or takes up the move that is under
+    /// way. It goes on in the background: see [`Ledger::move_progress`].
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such collection, `InvalidParameter` where the destination is none of its face model,
+    /// `AlreadyExists` where a move elsewhere is under way or the destination may not be entered now.
+    pub async fn begin_move(
+        &self,
+        tenant: TenantId,
+        name: &CollectionName,
+        to: &Destination,
+    ) -> Result<MoveProgress, Failure> {
+        self.mover.begin((tenant, name), to).await
+    }
+
+    /// How a collection's move stands.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such collection.
+    pub async fn move_progress(
+        &self,
+        tenant: TenantId,
+        name: &CollectionName,
+    ) -> Result<MoveProgress, Failure> {
+        self.mover.progress(tenant, name).await
+    }
+
+    /// Gives a move up; the collection stays where it is.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such collection or no move of it, `Conflict` where reads have switched already.
+    pub async fn cancel_move(
+        &self,
+        tenant: TenantId,
+        name: &CollectionName,
+    ) -> Result<MoveProgress, Failure> {
+        self.mover.cancel(tenant, name).await
     }
 
     async fn sweep_for_ever(self: Arc<Self>, config: LedgerConfig, shutdown: Shutdown) {

@@ -39,6 +39,10 @@ pub(crate) struct Metrics {
     pub(crate) overdue_photos: Gauge,
     /// For how long there has been something overdue.
     pub(crate) overdue_seconds: Gauge,
+    /// Collections that are on their way to another index collection.
+    pub(crate) moving_collections: Gauge,
+    /// Records that were said on the log for a move.
+    pub(crate) moved_records: Counter,
     /// Records that a group has not committed.
     pub(crate) lag: Family<LagLabel, Gauge>,
 }
@@ -80,7 +84,18 @@ impl Metrics {
             "Photos that were removed because their time had come, or that of their last face",
             &metrics.expired_photos,
         );
+        counter(
+            "vidimus_moves_said_records",
+            "Records that were said on the log because their collection moves to another index collection",
+            &metrics.moved_records,
+        );
         metrics.register_overdue(registry);
+        registry.register(
+            "vidimus_moving_collections",
+            "Collections that were on their way to another index collection when last reconciled; alarm when it stays: all \
+             their changes are written twice",
+            metrics.moving_collections.clone(),
+        );
         registry.register(
             "vidimus_log_lag_records",
             "Records of a partition that a group has not committed",

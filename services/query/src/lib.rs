@@ -13,19 +13,21 @@ mod trust;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use vidimus_domain::catalog::Collection;
+use vidimus_domain::point::Gallery;
 use vidimus_domain::{ErrorCode, Failure};
-use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex};
+use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, PortResult};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::catalog::Catalog;
-use vidimus_runtime::errors::status_from_failure;
+use vidimus_runtime::errors::{failure_from_port, status_from_failure};
 use vidimus_runtime::invariants::Invariants;
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::records::Records;
@@ -35,6 +37,9 @@ use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
 use trust::Trust;
+
+/// How often the index is asked while a collection moves: reads switch once in a move, and a move takes seconds at least.
+const LOOKS_MAX: usize = 3;
 
 /// What query stands on.
 #[derive(Clone)]
@@ -92,11 +97,31 @@ impl Query {
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
         let live = live.ok_or_else(|| no_such_collection(&named.name))?;
         // What scores mean is known of the running model alone (I7).
-        if live.placement != self.deps.face_models.placement {
-            let message = format!("the collection's face model {} is not the one that runs", live.placement);
+        if live.face_model != self.deps.face_models.face_model {
+            let message = format!("the collection's face model {} is not the one that runs", live.face_model);
             return Err(Failure::new(ErrorCode::InvalidParameter, message));
         }
         Ok((named, live))
+    }
+
+    /// Reads from the index where the collection lies. Whoever slept while it moved may have looked into a placement that was cleared
+    /// meanwhile: the catalog is asked again after the index has answered, and the index again where reads have switched.
+    async fn looked_up<T, F: Future<Output = PortResult<T>> + Send>(
+        &self,
+        collection: &Collection,
+        look: impl Fn(Gallery) -> F + Send + Sync,
+    ) -> Result<T, Failure> {
+        let mut gallery = collection.gallery();
+        for _ in 0..LOOKS_MAX {
+            let found = look(gallery.clone()).await;
+            let now = self.deps.catalog.collection_by_part(&gallery.part).await?;
+            let now = now.ok_or_else(|| no_such_collection(&collection.name))?;
+            if now.placements.read == gallery.placement {
+                return found.map_err(failure_from_port);
+            }
+            gallery = now.gallery();
+        }
+        Err(Failure::unavailable("the collection moves; try again", Duration::from_secs(1)))
     }
 
     /// What was found in the index, unless the index lost something meanwhile: then it is not told.

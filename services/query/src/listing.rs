@@ -15,7 +15,7 @@ impl Query {
     pub(crate) async fn list(&self, request: v1::ListFacesRequest) -> Result<v1::ListFacesResponse, Failure> {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let horizon = collection.horizon(self.deps.clock.now());
-        let gallery = collection.gallery();
+        let index = &self.deps.index;
         let after = match request.after_face_id.as_slice() {
             [] => None,
             bytes => Some(FaceId::from_bytes(bytes)?),
@@ -26,12 +26,14 @@ impl Query {
             return self.faces_of_user(&collection, &request.user_id.parse()?, (&faces, after, limit)).await;
         }
         if !faces.is_empty() {
-            let points = self.deps.index.get(&gallery, &faces).await.map_err(failure_from_port)?;
-            return Ok(named_faces(&faces, &points, horizon));
+            let faces = &faces;
+            let get = |gallery| async move { index.get(&gallery, faces).await };
+            let points = self.looked_up(&collection, get).await?;
+            return Ok(named_faces(faces, &points, horizon));
         }
         let listing = Listing::LiveAt(horizon);
-        let page =
-            self.deps.index.scroll(&gallery, listing, after, limit).await.map_err(failure_from_port)?;
+        let scroll = |gallery| async move { index.scroll(&gallery, listing, after, limit).await };
+        let page = self.looked_up(&collection, scroll).await?;
         let more = page.len() == limit;
         let last = page.last().filter(|_| more).map(|point| point.face.to_bytes().to_vec());
         let shown = page.iter().filter_map(|point| Some(face_view(point.face, point.shown.as_ref()?)));
@@ -44,9 +46,11 @@ impl Query {
     ) -> Result<v1::CountFacesResponse, Failure> {
         let (_, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
-        let counted = self.deps.index.count(&collection.gallery(), listing).await;
+        let index = &self.deps.index;
+        let count = |gallery| async move { index.count(&gallery, listing).await };
+        let faces = self.looked_up(&collection, count).await?;
         let users = self.users.count(&collection.part()).await.map_err(failure_from_port)?;
-        Ok(v1::CountFacesResponse { faces: counted.map_err(failure_from_port)?, users })
+        Ok(v1::CountFacesResponse { faces, users })
     }
 }
 

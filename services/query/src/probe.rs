@@ -50,8 +50,8 @@ impl Query {
         photo: Bytes,
         faces_max: u32,
     ) -> Result<v1::EmbedResponse, Failure> {
-        let placement = self.deps.face_models.placement.to_string();
-        let embed = v1::EmbedRequest { photo, placement, faces_max, tenant };
+        let face_model = self.deps.face_models.face_model.to_string();
+        let embed = v1::EmbedRequest { photo, face_model, faces_max, tenant };
         let embedded = self.deps.embedding.embed(Request::new(embed)).await;
         Ok(embedded.map_err(|status| failure_from_status(&status))?.into_inner())
     }

@@ -63,7 +63,9 @@ impl Query {
         collection: &Collection,
         face: FaceId,
     ) -> Result<Template, Failure> {
-        let points = self.deps.index.get(&collection.gallery(), &[face]).await.map_err(failure_from_port)?;
+        let index = &self.deps.index;
+        let get = |gallery| async move { index.get(&gallery, &[face]).await };
+        let points = self.looked_up(collection, get).await?;
         let horizon = collection.horizon(self.deps.clock.now());
         let template =
             points.into_iter().find(|point| point.face == face).and_then(|point| match point.body {
@@ -124,10 +126,10 @@ impl Query {
         if target <= 0.0 || target >= 1.0 {
             return Err(wrong("the target FPIR must be more than 0 and less than 1".to_owned()));
         }
-        let gallery = collection.gallery();
+        let index = &self.deps.index;
         let listing = Listing::LiveAt(collection.horizon(self.deps.clock.now()));
-        let counted = self.deps.index.count(&gallery, listing).await;
-        let faces = counted.map_err(failure_from_port)?;
+        let count = |gallery| async move { index.count(&gallery, listing).await };
+        let faces = self.looked_up(collection, count).await?;
         let rate = false_match_rate_of_fpir(target, faces);
         if rate < FMR_MIN {
             let needed = format!("among {faces} faces it takes a false match rate of {rate:.1e}");
@@ -139,25 +141,31 @@ impl Query {
 
     async fn look_up(&self, search: &Search, cosine_min: f32) -> Result<Hits, Failure> {
         let limit = faces_max(search.faces_max);
-        let gallery = search.collection.gallery();
         let horizon = search.collection.horizon(self.deps.clock.now());
         let index = &self.deps.index;
         let began = tokio::time::Instant::now();
         let found = match &search.by {
             By::Stored(face) => {
-                let asked = StoredSearch { gallery, face: *face, limit, cosine_min, horizon };
-                index
-                    .search_stored(asked)
-                    .await
-                    .map_err(failure_from_port)?
-                    .ok_or_else(|| no_such_face(*face))?
+                let ask = |gallery| {
+                    index.search_stored(StoredSearch { gallery, face: *face, limit, cosine_min, horizon })
+                };
+                self.looked_up(&search.collection, ask).await?.ok_or_else(|| no_such_face(*face))?
             }
             By::Photo(template, _) => {
-                let probe = template.clone();
                 let (without, with_user_only) = (None, false);
-                let asked =
-                    IndexSearch { gallery, probe, without, with_user_only, limit, cosine_min, horizon };
-                index.search(asked).await.map_err(failure_from_port)?
+                let ask = |gallery| {
+                    let probe = template.clone();
+                    index.search(IndexSearch {
+                        gallery,
+                        probe,
+                        without,
+                        with_user_only,
+                        limit,
+                        cosine_min,
+                        horizon,
+                    })
+                };
+                self.looked_up(&search.collection, ask).await?
             }
         };
         self.metrics.index_seconds.observe(began.elapsed().as_secs_f64());

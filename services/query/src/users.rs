@@ -129,8 +129,9 @@ impl Query {
 
     /// The templates of a user's live faces, as the index has them.
     async fn templates_of(&self, collection: &Collection, user: &User) -> Result<Vec<Template>, Failure> {
-        let points =
-            self.deps.index.get(&collection.gallery(), &user.faces).await.map_err(failure_from_port)?;
+        let index = &self.deps.index;
+        let get = |gallery| async move { index.get(&gallery, &user.faces).await };
+        let points = self.looked_up(collection, get).await?;
         let horizon = collection.horizon(self.deps.clock.now());
         let own = points.into_iter().filter_map(|point| match point.body {
             PointBody::Live(live) if live.is_shown_at(horizon) && live.shown.user == user.claim() => {
@@ -183,18 +184,21 @@ impl Query {
     ) -> Result<(), Failure> {
         let mut limit = (search.users_max * FACES_PER_USER_GUESSED).min(FACES_MAX);
         loop {
-            let index_search = IndexSearch {
-                gallery: search.collection.gallery(),
-                probe: template.clone(),
-                without: None,
-                with_user_only: true,
-                limit,
-                cosine_min,
-                horizon: search.collection.horizon(self.deps.clock.now()),
+            let horizon = search.collection.horizon(self.deps.clock.now());
+            let ask = |gallery| {
+                let (probe, without, with_user_only) = (template.clone(), None, true);
+                self.deps.index.search(IndexSearch {
+                    gallery,
+                    probe,
+                    without,
+                    with_user_only,
+                    limit,
+                    cosine_min,
+                    horizon,
+                })
             };
             let began = tokio::time::Instant::now();
-            let searched = traces::step("search index", self.deps.index.search(index_search)).await;
-            let hits = searched.map_err(failure_from_port)?;
+            let hits = traces::step("search index", self.looked_up(&search.collection, ask)).await?;
             self.metrics.index_seconds.observe(began.elapsed().as_secs_f64());
             let claims = hits.candidates.iter().filter_map(|hit| hit.shown.user.clone()).collect::<Vec<_>>();
             self.look_at(&search.collection, &claims, found).await?;
@@ -294,8 +298,9 @@ impl Query {
         let user = self.live_user(collection, user).await?;
         let named = user.faces.iter().filter(|face| among.is_empty() || among.contains(face)).copied();
         let named = named.collect::<Vec<_>>();
-        let mut points =
-            self.deps.index.get(&collection.gallery(), &named).await.map_err(failure_from_port)?;
+        let (index, named) = (&self.deps.index, &named);
+        let get = |gallery| async move { index.get(&gallery, named).await };
+        let mut points = self.looked_up(collection, get).await?;
         points.sort_by_key(|point| point.face);
         let horizon = collection.horizon(self.deps.clock.now());
         let mut views = points

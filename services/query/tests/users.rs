@@ -1,6 +1,7 @@
 //! Searching and listing users over fakes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this is a test")]
 
+mod moves;
 mod world;
 
 use std::time::Duration;

@@ -166,7 +166,7 @@ fn backup(
         catalog: Arc::clone(&core.catalog),
         clock: Arc::clone(&adapters.clock),
         random: Arc::clone(&adapters.random),
-        placement: config.model()?,
+        face_model: config.model()?,
         // Tenants' own enrolments are not refused for an import's sake.
         waiting_changes_max: Some(config.ingestion.backlog_changes_max / 2),
     };

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use vidimus_domain::Placement;
+use vidimus_domain::FaceModelName;
 use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder, PortError, PortErrorKind};
 
 use crate::error::OnnxError;
@@ -43,7 +43,7 @@ const WAITING_PER_WORKER: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// A [`FaceEncoder`] on ONNX Runtime. Dropping it ends its threads, each after the photo that it is at.
 #[derive(Debug)]
 pub struct OnnxEncoder {
-    placement: Placement,
+    face_model: FaceModelName,
     dimension: usize,
     queue: Arc<JobQueue>,
     workers: Vec<JoinHandle<()>>,
@@ -58,7 +58,7 @@ impl OnnxEncoder {
     /// Where ONNX Runtime refuses the model, or a thread cannot be started.
     pub fn new(config: &EncoderConfig, runtime: &OnnxRuntime, model: &Model) -> Result<Self, OnnxError> {
         let mut encoder = Self {
-            placement: model.manifest.placement()?,
+            face_model: model.manifest.face_model()?,
             dimension: model.manifest.embedder.dimension,
             queue: Arc::new(JobQueue::new(config.queue_photos_max.get())),
             workers: Vec::with_capacity(config.workers.get()),
@@ -111,8 +111,8 @@ impl Drop for OnnxEncoder {
 
 #[async_trait]
 impl FaceEncoder for OnnxEncoder {
-    fn placement(&self) -> &Placement {
-        &self.placement
+    fn face_model(&self) -> &FaceModelName {
+        &self.face_model
     }
 
     fn dimension(&self) -> usize {

@@ -1,7 +1,7 @@
 //! What Vidimus needs to know of a face model, as a TOML file beside its files.
 
 use serde::{Deserialize, Serialize};
-use vidimus_domain::Placement;
+use vidimus_domain::FaceModelName;
 use vidimus_domain::limits::TEMPLATE_DIMENSION_MAX;
 use vidimus_domain::score::Calibration;
 
@@ -23,7 +23,7 @@ const DETECTION_PX: std::ops::RangeInclusive<u32> = 64..=4096;
 pub struct Manifest {
     /// Version of the manifest's format.
     pub format: u32,
-    /// The model's name, which is also its directory and its placement in the index.
+    /// The model's name, which is also its directory.
     pub name: String,
     /// The model's version.
     pub version: String,
@@ -187,11 +187,11 @@ impl Manifest {
             .map_err(|error| OnnxError::Manifest { origin: self.name.clone(), reason: error.to_string() })
     }
 
-    /// Its placement: where templates of this model lie.
+    /// Its name: whose templates collections hold.
     ///
     /// # Errors
     /// Never for a manifest that was parsed.
-    pub fn placement(&self) -> Result<Placement, OnnxError> {
+    pub fn face_model(&self) -> Result<FaceModelName, OnnxError> {
         self.name.parse().map_err(|error: vidimus_domain::ids::InvalidId| OnnxError::Manifest {
             origin: self.name.clone(),
             reason: error.to_string(),
@@ -243,7 +243,7 @@ impl Manifest {
         if let Some((_, reason)) = rules.iter().find(|(holds, _)| !holds) {
             return Err((*reason).to_owned());
         }
-        self.placement().map_err(|error| error.to_string())?;
+        self.face_model().map_err(|error| error.to_string())?;
         self.calibration().map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -252,7 +252,7 @@ impl Manifest {
 impl ModelFile {
     fn is_plain(&self) -> bool {
         let plain = |name: &str| {
-            name.ends_with(".onnx") && name.parse::<Placement>().is_ok() && !name.starts_with('.')
+            name.ends_with(".onnx") && name.parse::<FaceModelName>().is_ok() && !name.starts_with('.')
         };
         let digest = |text: &str| {
             text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn the_builtin_manifest_is_the_documented_model() {
         let manifest = Manifest::builtin().unwrap();
-        assert_eq!(manifest.placement().unwrap().as_str(), "sface-2021dec");
+        assert_eq!(manifest.face_model().unwrap().as_str(), "sface-2021dec");
         assert_eq!((manifest.embedder.dimension, manifest.embedder.input_px), (128, 112));
         let calibration = manifest.calibration().unwrap();
         for (cosine, similarity, rate) in [(0.424, 80.0, 1e-4), (0.488, 95.0, 1e-5), (0.554, 99.0, 1e-6)] {
@@ -282,7 +282,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for (from, to, reason) in [
             ("format = 1", "format = 2", "format must be 1"),
-            ("name = \"sface-2021dec\"", "name = \"a/x\"", "placement"),
+            ("name = \"sface-2021dec\"", "name = \"a/x\"", "face model"),
             ("name = \"sface-2021dec\"", "name = \"onnxruntime\"", "reserved"),
             ("dimension = 128", "dimension = 0", "dimension"),
             ("dimension = 128", "dimension = 128\nfast = true", "fast"),

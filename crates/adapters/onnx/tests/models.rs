@@ -136,5 +136,5 @@ fn an_operators_own_manifest_is_imported() {
     let model = store.load("own-arcface").unwrap();
     let (runtime, _) = common::loaded();
     let encoder = OnnxEncoder::new(&EncoderConfig::default(), &runtime, &model).unwrap();
-    assert_eq!((encoder.placement().as_str(), encoder.dimension()), ("own-arcface", 128));
+    assert_eq!((encoder.face_model().as_str(), encoder.dimension()), ("own-arcface", 128));
 }

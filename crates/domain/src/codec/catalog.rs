@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use vidimus_proto::internal::v1;
 
+use super::placements::{left_from_proto, left_to_proto, move_from_proto, move_to_proto};
 use super::{DecodeError, FORMAT, Stored};
 use crate::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
 use crate::ids::{Nonce, Part};
+use crate::placements::Placements;
 use crate::retention::{Retention, RetentionRule};
 use crate::time::UnixMillis;
 
@@ -82,21 +84,29 @@ impl Stored for AccessKey {
     }
 }
 
+/// The format of what moves, or has moved, between index collections. An older program would write to one of them alone.
+const WITH_PLACEMENTS: u32 = 2;
+
 impl Stored for Collection {
     type Proto = v1::Collection;
+
+    const NEWEST: u32 = WITH_PLACEMENTS;
 
     fn format(proto: &v1::Collection) -> u32 {
         proto.format
     }
 
     fn to_proto(&self) -> v1::Collection {
+        let Placements { read, moving, left } = &self.placements;
+        let is_named_after = read.as_str() == self.face_model.as_str();
+        let is_plain = is_named_after && moving.is_none() && left.is_empty();
         v1::Collection {
-            format: FORMAT,
+            format: if is_plain { FORMAT } else { WITH_PLACEMENTS },
             tenant: self.tenant.to_string(),
             name: self.name.to_string(),
             uid: self.uid.to_string(),
             face_model_version: self.face_model_version.clone(),
-            placement: self.placement.to_string(),
+            placement: read.to_string(),
             image_id_key: self.image_id_key.to_vec(),
             created_at_ms: self.created_at.get(),
             deleted_at_ms: self.deleted_at.map(UnixMillis::get),
@@ -105,16 +115,25 @@ impl Stored for Collection {
             transform_id: String::new(),
             tags: self.tags.clone(),
             retention: retention_to_proto(&self.retention),
+            face_model: if is_named_after { String::new() } else { self.face_model.to_string() },
+            r#move: moving.as_ref().map(move_to_proto),
+            left: left.iter().map(left_to_proto).collect(),
         }
     }
 
     fn from_proto(proto: v1::Collection) -> Result<Self, DecodeError> {
+        let face_model = if proto.face_model.is_empty() { &proto.placement } else { &proto.face_model };
         Ok(Self {
             tenant: proto.tenant.parse()?,
             name: proto.name.parse()?,
             uid: proto.uid.parse()?,
             face_model_version: proto.face_model_version,
-            placement: proto.placement.parse()?,
+            face_model: face_model.parse()?,
+            placements: Placements {
+                read: proto.placement.parse()?,
+                moving: proto.r#move.map(move_from_proto).transpose()?,
+                left: proto.left.into_iter().map(left_from_proto).collect::<Result<_, _>>()?,
+            },
             image_id_key: proto.image_id_key.try_into().map_err(|_| DecodeError::Field("image_id_key"))?,
             created_at: UnixMillis::new(proto.created_at_ms),
             deleted_at: proto.deleted_at_ms.map(UnixMillis::new),
@@ -161,18 +180,21 @@ fn rule_from_proto(
 impl Stored for UidEntry {
     type Proto = v1::CollectionUid;
 
+    const NEWEST: u32 = WITH_PLACEMENTS;
+
     fn format(proto: &v1::CollectionUid) -> u32 {
         proto.format
     }
 
     fn to_proto(&self) -> v1::CollectionUid {
         v1::CollectionUid {
-            format: FORMAT,
+            format: if self.other_placements.is_empty() { FORMAT } else { WITH_PLACEMENTS },
             tenant: self.part.tenant.to_string(),
             uid: self.part.collection.to_string(),
             name: self.name.to_string(),
             placement: self.placement.to_string(),
             nonce: self.nonce.to_bytes().to_vec(),
+            other_placements: self.other_placements.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -181,6 +203,11 @@ impl Stored for UidEntry {
             part: Part { tenant: proto.tenant.parse()?, collection: proto.uid.parse()? },
             name: proto.name.parse()?,
             placement: proto.placement.parse()?,
+            other_placements: proto
+                .other_placements
+                .iter()
+                .map(|placement| placement.parse())
+                .collect::<Result<_, _>>()?,
             nonce: Nonce::from_bytes(&proto.nonce)?,
         })
     }
@@ -194,11 +221,11 @@ impl Stored for FaceModel {
     }
 
     fn to_proto(&self) -> v1::FaceModel {
-        v1::FaceModel { format: FORMAT, placement: self.placement.to_string(), number: self.number }
+        v1::FaceModel { format: FORMAT, placement: self.name.to_string(), number: self.number }
     }
 
     fn from_proto(proto: v1::FaceModel) -> Result<Self, DecodeError> {
-        Ok(Self { placement: proto.placement.parse()?, number: proto.number })
+        Ok(Self { name: proto.placement.parse()?, number: proto.number })
     }
 }
 

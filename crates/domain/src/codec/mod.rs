@@ -6,6 +6,7 @@
 mod action;
 mod catalog;
 mod event;
+mod placements;
 mod record;
 mod user;
 
@@ -15,7 +16,7 @@ use crate::ids::InvalidId;
 
 pub use record::{detected_from_proto, detected_to_proto};
 
-/// The format version that this code writes and the newest that it reads.
+/// The format version that this code writes and the newest that it reads, where a value does not say otherwise.
 pub const FORMAT: u32 = 1;
 
 /// Why bytes are not what they should be.
@@ -49,6 +50,10 @@ pub trait Stored: Sized {
     /// Its message.
     type Proto: Message + Default;
 
+    /// The newest format that is read. A value that needs nothing of a newer format is written in the older one, so that an older
+    /// program reads it.
+    const NEWEST: u32 = FORMAT;
+
     /// As a message.
     fn to_proto(&self) -> Self::Proto;
 
@@ -73,9 +78,9 @@ pub trait Stored: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let proto = Self::Proto::decode(bytes)?;
         match Self::format(&proto) {
-            FORMAT => Self::from_proto(proto),
             0 => Err(DecodeError::Field("format")),
-            newer => Err(DecodeError::NewerFormat(newer)),
+            newer if newer > Self::NEWEST => Err(DecodeError::NewerFormat(newer)),
+            _ => Self::from_proto(proto),
         }
     }
 }

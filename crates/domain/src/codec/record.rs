@@ -24,7 +24,7 @@ impl Stored for Record {
             tenant: self.origin.part.tenant.to_string(),
             collection_uid: self.origin.part.collection.to_string(),
             image_id: self.origin.image.to_bytes().to_vec(),
-            face_model_version: self.origin.placement.to_string(),
+            face_model_version: self.origin.face_model.to_string(),
             external_image_id: self
                 .origin
                 .external_image_id
@@ -56,7 +56,7 @@ impl Stored for Record {
             origin: Origin {
                 part: Part { tenant: proto.tenant.parse()?, collection: proto.collection_uid.parse()? },
                 image: ImageId::from_bytes(&proto.image_id)?,
-                placement: proto.face_model_version.parse()?,
+                face_model: proto.face_model_version.parse()?,
                 external_image_id: optional_text(&proto.external_image_id)?,
             },
             version: version(proto.version)?,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::face::DetectedFace;
 use crate::ids::{
-    ExternalImageId, FaceId, FaceNumber, ImageId, Nonce, Part, Placement, RequestId, UserId, Version,
+    ExternalImageId, FaceId, FaceModelName, FaceNumber, ImageId, Nonce, Part, RequestId, UserId, Version,
 };
 use crate::retention::{Cutoffs, Horizon};
 use crate::time::{ERASED_KEPT, READ_FRESH, UnixMillis};
@@ -41,7 +41,7 @@ pub struct Origin {
     /// Its photo's id, which names the record.
     pub image: ImageId,
     /// The face model version that its templates are of (I7).
-    pub placement: Placement,
+    pub face_model: FaceModelName,
     /// The client's name for the photo. Where there is one, the image id can be derived again.
     pub external_image_id: Option<ExternalImageId>,
 }

@@ -14,16 +14,19 @@ use fixtures::{number, origin};
 use proptest::prelude::*;
 use prost::Message as _;
 use strategies::{
-    any_action, any_image, any_nonce, any_number, any_part, any_record, any_retention, any_time, parsed,
+    any_action, any_image, any_move, any_nonce, any_number, any_part, any_record, any_retention, any_time,
+    parsed,
 };
 use values::{
     accepted_photo, access_key, audit, bucket, change, client_token, collection, face_model, full_record,
-    full_user, imported_record, photo, refused_record, search, tenant, uid_entry, user_search,
+    full_user, imported_record, moved_uid_entry, moving_collection, photo, refused_record, search, tenant,
+    uid_entry, user_search,
 };
 use vidimus_domain::Version;
 use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
-use vidimus_domain::codec::{DecodeError, FORMAT, Stored};
+use vidimus_domain::codec::{DecodeError, Stored};
 use vidimus_domain::event::{AcceptedPhoto, Audit, AuditedAction, Change, Probe, UserChange};
+use vidimus_domain::placements::{Left, Move, Placements};
 use vidimus_domain::record::{Record, State};
 use vidimus_domain::user::{ClientToken, TokenKey, User};
 
@@ -86,6 +89,8 @@ fn the_formats_are_what_they_were() {
     check_golden("access_key", &access_key());
     check_golden("collection", &collection());
     check_golden("collection_uid", &uid_entry());
+    check_golden("collection_moving", &moving_collection());
+    check_golden("collection_uid_moved", &moved_uid_entry());
     check_golden("face_model", &face_model());
     check_golden("bucket", &bucket());
 }
@@ -93,7 +98,7 @@ fn the_formats_are_what_they_were() {
 #[test]
 fn a_newer_format_and_none_are_refused() {
     fn check<T: Stored + Debug>(value: &T, set_format: impl Fn(&mut T::Proto, u32)) {
-        for format in [0, FORMAT + 1, u32::MAX] {
+        for format in [0, T::NEWEST + 1, u32::MAX] {
             let mut proto = value.to_proto();
             set_format(&mut proto, format);
             let refused = T::decode(&proto.encode_to_vec()).err();
@@ -187,6 +192,17 @@ fn no_message_is_taken_for_another() {
     }
 }
 
+/// An older program, which would write to one index collection alone, must not take a collection that moves for one that does not; and
+/// must read one that never moved.
+#[test]
+fn only_what_moves_is_of_the_newer_format() {
+    assert_eq!((collection().to_proto().format, uid_entry().to_proto().format), (1, 1));
+    assert_eq!((moving_collection().to_proto().format, moved_uid_entry().to_proto().format), (2, 2));
+    let mut own = collection();
+    own.placements = Placements::only("sface-2021dec.2".parse().expect("it is a placement"));
+    assert_eq!(own.to_proto().format, 2);
+}
+
 /// A record that was cut off is refused; at most the time of its last change, which comes last, can be missed.
 #[test]
 fn a_truncated_record_is_refused() {
@@ -267,6 +283,8 @@ proptest! {
         tenant_name in parsed::<vidimus_domain::TenantName>("[a-zA-Z0-9_.-]{1,255}"),
         name in parsed::<vidimus_domain::CollectionName>("[a-zA-Z0-9_.-]{1,255}"),
         placement in parsed::<vidimus_domain::Placement>("[a-zA-Z0-9_.-]{1,100}"),
+        face_model in parsed::<vidimus_domain::FaceModelName>("[a-zA-Z0-9_.-]{1,100}"),
+        (stage, others) in any_move(),
         id in parsed::<vidimus_domain::AccessKeyId>("[a-zA-Z0-9]{1,128}"),
     ) {
         let (tenant, uid) = (part.tenant, part.collection);
@@ -274,10 +292,17 @@ proptest! {
         let face_model_version = label.clone();
         check_round_trip(&Tenant { id: tenant, name: owner, account, disabled, created_at, deleted_at, nonce });
         check_round_trip(&AccessKey { id, tenant, tenant_name, secret, label, disabled, may_get_photos: !disabled, created_at, nonce });
-        check_round_trip(&UidEntry { part, name: name.clone(), placement: placement.clone(), nonce });
-        check_round_trip(&FaceModel { placement: placement.clone(), number: model });
+        check_round_trip(&UidEntry {
+            part, name: name.clone(), placement: placement.clone(), other_placements: others.clone(), nonce,
+        });
+        check_round_trip(&FaceModel { name: face_model.clone(), number: model });
+        let moving = others.first().map(|other| Move { other: other.clone(), stage, began_at: created_at });
+        let left = others.into_iter().map(|placement| Left {
+            placement, left_at: created_at, cleared_at: deleted_at,
+        });
+        let placements = Placements { read: placement, moving, left: left.collect() };
         check_round_trip(&Collection {
-            tenant, name, uid, face_model_version, placement, image_id_key: key, created_at, deleted_at,
+            tenant, name, uid, face_model_version, face_model, placements, image_id_key: key, created_at, deleted_at,
             tags: std::collections::BTreeMap::new(), retention, nonce,
         });
     }

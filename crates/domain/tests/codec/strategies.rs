@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use vidimus_domain::event::{AuditedAction, Probe, UserCandidate, UserChange, UserProbe, UserSearch};
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Point};
+use vidimus_domain::placements::MoveStage;
 use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, PhotoKey, Record, RememberedRequest, State};
 use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::{
-    CollectionUid, FaceNumber, ImageId, Nonce, Part, Template, TenantId, UnixMillis, Version,
+    CollectionUid, FaceNumber, ImageId, Nonce, Part, Placement, Template, TenantId, UnixMillis, Version,
 };
 
 use crate::fixtures::number;
@@ -30,6 +31,12 @@ pub fn any_part() -> impl Strategy<Value = Part> {
 
 pub fn any_image() -> impl Strategy<Value = ImageId> {
     any::<[u8; 16]>().prop_map(ImageId::from_random)
+}
+
+/// A stage of a move, and names of placements.
+pub fn any_move() -> impl Strategy<Value = (MoveStage, Vec<Placement>)> {
+    let stage = prop_oneof![Just(MoveStage::Filling), Just(MoveStage::Leaving)];
+    (stage, prop::collection::vec(parsed::<Placement>("[a-zA-Z0-9_.-]{1,100}"), 0..4))
 }
 
 pub fn any_nonce() -> impl Strategy<Value = Nonce> {
@@ -108,7 +115,7 @@ fn any_faces() -> impl Strategy<Value = Vec<Face>> {
 pub fn any_origin() -> impl Strategy<Value = Origin> {
     let name = prop::option::of(parsed("[a-zA-Z0-9_.:-]{1,255}"));
     (any_part(), any_image(), parsed("[a-zA-Z0-9_.-]{1,100}"), name).prop_map(
-        |(part, image, placement, external_image_id)| Origin { part, image, placement, external_image_id },
+        |(part, image, face_model, external_image_id)| Origin { part, image, face_model, external_image_id },
     )
 }
 

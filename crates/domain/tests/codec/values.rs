@@ -7,6 +7,7 @@ use vidimus_domain::event::{
     AcceptedPhoto, Audit, AuditedAction, Change, Probe, UserCandidate, UserProbe, UserSearch,
 };
 use vidimus_domain::face::DetectedFace;
+use vidimus_domain::placements::{Left, Move, MoveStage, Placements};
 use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
 use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::user::{ClientToken, TokenKey, User};
@@ -149,7 +150,8 @@ pub fn collection() -> Collection {
         name: "staff".parse().expect("it is a name"),
         uid: part().collection,
         face_model_version: "1.0".to_owned(),
-        placement: "sface-2021dec".parse().expect("it is a placement"),
+        face_model: "sface-2021dec".parse().expect("it is a face model"),
+        placements: Placements::only("sface-2021dec".parse().expect("it is a placement")),
         image_id_key: [9; 32],
         created_at: T0,
         deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
@@ -168,12 +170,36 @@ pub fn uid_entry() -> UidEntry {
         part: part(),
         name: "staff".parse().expect("it is a name"),
         placement: "sface-2021dec".parse().expect("it is a placement"),
+        other_placements: Vec::new(),
         nonce: nonce(11),
     }
 }
 
+/// A collection on its way, with one that it left before.
+pub fn moving_collection() -> Collection {
+    let placement = |name: &str| name.parse().expect("it is a placement");
+    let moving = |stage| Move { other: placement("sface-2021dec.2"), stage, began_at: T0 };
+    let left = |name, cleared_at| Left { placement: placement(name), left_at: T0, cleared_at };
+    Collection {
+        placements: Placements {
+            read: placement("sface-2021dec.3"),
+            moving: Some(moving(MoveStage::Leaving)),
+            left: vec![left("sface-2021dec.4", None), left("sface-2021dec", Some(T0))],
+        },
+        ..collection()
+    }
+}
+
+pub fn moved_uid_entry() -> UidEntry {
+    let placement = |name: &str| name.parse().expect("it is a placement");
+    UidEntry {
+        other_placements: vec![placement("sface-2021dec.2"), placement("sface-2021dec.3")],
+        ..uid_entry()
+    }
+}
+
 pub fn face_model() -> FaceModel {
-    FaceModel { placement: "sface-2021dec".parse().expect("it is a placement"), number: 1 }
+    FaceModel { name: "sface-2021dec".parse().expect("it is a face model"), number: 1 }
 }
 
 /// A user with everything that a user can have.

@@ -68,6 +68,8 @@ pub struct Auditor {
     requests: BTreeMap<u64, Effect>,
     /// Images whose bulk acceptance was acknowledged.
     taken: BTreeSet<ImageId>,
+    /// Faces that a search has answered, and when first.
+    found: BTreeMap<FaceId, UnixMillis>,
 }
 
 impl Auditor {
@@ -122,6 +124,26 @@ impl Auditor {
     /// Images of which somebody was told that they are taken: none of them may wait for ever.
     pub fn taken(&self) -> impl Iterator<Item = ImageId> {
         self.taken.iter().copied()
+    }
+
+    /// A search that began then has found these faces, and no others.
+    pub fn searched(&mut self, began: UnixMillis, now: UnixMillis, faces: &BTreeSet<FaceId>) {
+        let dead = self.dead_at(began).find(|(face, _)| faces.contains(face));
+        if let Some((face, why)) = dead {
+            self.broken(Invariant::I3, format!("a search found {face}, which {why} before it began"));
+        }
+        let known = self.found.iter().filter(|(_, at)| **at < began).map(|(face, _)| *face);
+        let stays = |face: &FaceId| {
+            let expired = self.born.get(face).is_some_and(|born| born.expires_at <= now);
+            !expired && !self.deletion_asked.contains(face) && !self.let_go.contains(face)
+        };
+        let vanished = known.filter(|face| !faces.contains(face)).find(stays);
+        if let Some(face) = vanished {
+            self.broken(Invariant::I2, format!("a search did not find {face}, which one before it found"));
+        }
+        for face in faces {
+            self.found.entry(*face).or_insert(now);
+        }
     }
 
     /// Faces that must not match at `now`, and why.

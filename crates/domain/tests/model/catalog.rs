@@ -1,12 +1,16 @@
-//! The catalog: the collection's retention rule as it is, and as others may still believe it to be.
+//! The catalog: the collection's retention rule and placements as they are, and as others may still believe them to be.
 
 use std::time::Duration;
 
 use vidimus_domain::UnixMillis;
+use vidimus_domain::placements::Placements;
 use vidimus_domain::retention::Retention;
 
 /// The longest that a rule is believed after another has replaced it.
 pub const LEASE: Duration = Duration::from_secs(5);
+
+/// The same for placements. Longer than a move of a few records takes, so that whoever does not wait for it is found out.
+pub const PLACEMENTS_LEASE: Duration = Duration::from_secs(60);
 
 /// When another rule was decided upon, and when it was in the store.
 #[derive(Clone, Copy)]
@@ -79,5 +83,44 @@ impl Catalog {
             state.retention.cutoffs(now).faces.map(|cutoff| cutoff.min(latest))
         });
         cutoffs.max()
+    }
+}
+
+/// The states that the placements have had, the last one in force; each with the time at which another one replaced it.
+pub struct PlacementHistory(Vec<(Placements, Option<UnixMillis>)>);
+
+impl Default for PlacementHistory {
+    fn default() -> Self {
+        Self(vec![(Placements::only("p0".parse().expect("it is a placement")), None)])
+    }
+}
+
+impl PlacementHistory {
+    /// The placements in force and the number of their state.
+    pub fn current(&self) -> (&Placements, usize) {
+        let last = self.0.len() - 1;
+        (&self.0[last].0, last)
+    }
+
+    /// Replaces exactly the state of that number. False where somebody else was faster.
+    pub fn put(&mut self, placements: Placements, over: usize, now: UnixMillis) -> bool {
+        if over + 1 != self.0.len() {
+            return false;
+        }
+        self.0[over].1 = Some(now);
+        self.0.push((placements, None));
+        true
+    }
+
+    /// All that somebody may go by now.
+    pub fn believed(&self, now: UnixMillis) -> impl Iterator<Item = &Placements> {
+        self.believed_for(now, PLACEMENTS_LEASE)
+    }
+
+    /// All that somebody may go by now who believes what was read for so long.
+    pub fn believed_for(&self, now: UnixMillis, lease: Duration) -> impl Iterator<Item = &Placements> {
+        let is_believed = move |at: Option<UnixMillis>| at.is_none_or(|at| now.since(at) < lease);
+        let believed = self.0.iter().filter(move |(_, at)| is_believed(*at));
+        believed.map(|(placements, _)| placements)
     }
 }

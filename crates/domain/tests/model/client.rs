@@ -16,6 +16,7 @@ use crate::executor::{Kind, Lost, Process};
 use crate::ingestion::{EnrolmentRequest, delete_faces, index_faces};
 use crate::random::{Random, hours, millis, minutes};
 use crate::reply::Reply;
+use crate::searches;
 use crate::world::World;
 
 const PHOTOS: u64 = 2;
@@ -36,6 +37,10 @@ pub async fn run(process: Process, operations: u64) {
     for _ in 0..operations {
         let pause = process.with(|world| pause(&mut world.random));
         process.sleep(pause).await;
+        let searches = process.with(|world| if world.moves_are_there { world.random.below(4) } else { 0 });
+        for _ in 0..searches {
+            searches::search(&process);
+        }
         match process.with(|world| world.random.below(11)) {
             1..=3 | 8 if process.with(|world| world.bulk_is_there) => bulk::run_job(&process).await,
             0..=3 => {
@@ -71,8 +76,8 @@ pub fn draw_enrolment(world: &mut World) -> Sent {
     let external = world.random.chance(600).then(|| "somebody".parse().expect("it is a name"));
     let source = external.as_ref().map_or(ImageSource::Retry(id.as_str()), ImageSource::External);
     let image = ImageId::derived(&[7; 32], &world.part, &[photo as u8; 32], source);
-    let placement = "sface".parse().expect("it is a placement");
-    let origin = Origin { part: world.part, image, placement, external_image_id: external };
+    let face_model = "sface".parse().expect("it is a face model");
+    let origin = Origin { part: world.part, image, face_model, external_image_id: external };
     let faces =
         (0..=world.random.below(FACES_PER_PHOTO)).map(|face| detected(photo, face, &mut world.random));
     let faces = faces.collect();

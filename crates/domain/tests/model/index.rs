@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use vidimus_domain::point::{LivePoint, Point, PointBody};
-use vidimus_domain::{FaceId, Version};
+use vidimus_domain::{FaceId, Placement, Version};
 
 use crate::log::PARTITIONS;
 
-/// What lies in the index, and for every face the highest version that it ever had there.
+/// What lies in one index collection, and for every face the highest version that it ever had there.
 #[derive(Clone, Default)]
 struct Points {
     points: BTreeMap<FaceId, Point>,
@@ -27,8 +27,8 @@ pub enum PointWrite {
 
 #[derive(Default)]
 pub struct Index {
-    current: Points,
-    flushed: Points,
+    current: BTreeMap<Placement, Points>,
+    flushed: BTreeMap<Placement, Points>,
     /// The connections' life: another one after a power loss.
     pub epoch: u64,
     must_project: [u64; PARTITIONS],
@@ -37,15 +37,16 @@ pub struct Index {
 
 impl Index {
     /// Writes a point over an older version of it or where there is none; over anything where `conditional` is false.
-    pub fn write(&mut self, point: &Point, conditional: bool) -> PointWrite {
-        let there = self.current.points.get(&point.face).map(|old| old.version);
+    pub fn write(&mut self, placement: &Placement, point: &Point, conditional: bool) -> PointWrite {
+        let current = self.current.entry(placement.clone()).or_default();
+        let there = current.points.get(&point.face).map(|old| old.version);
         if conditional && there.is_some_and(|version| version >= point.version) {
             return PointWrite::Left;
         }
-        let had = self.current.highest.get(&point.face).copied();
-        self.current.points.insert(point.face, point.clone());
+        let had = current.highest.get(&point.face).copied();
+        current.points.insert(point.face, point.clone());
         let highest = had.map_or(point.version, |had| had.max(point.version));
-        self.current.highest.insert(point.face, highest);
+        current.highest.insert(point.face, highest);
         // The mark of an erased face may be written again after its day; it hides nothing and is removed again.
         let again = |had| matches!(point.body, PointBody::Erased { .. }) && had == point.version;
         match had {
@@ -57,22 +58,34 @@ impl Index {
     }
 
     /// Removes a point where its version is this or less.
-    pub fn remove(&mut self, face: FaceId, version_max: Version) -> bool {
-        let goes = self.current.points.get(&face).is_some_and(|point| point.version <= version_max);
-        goes && self.current.points.remove(&face).is_some()
+    pub fn remove(&mut self, placement: &Placement, face: FaceId, version_max: Version) -> bool {
+        let Some(current) = self.current.get_mut(placement) else { return false };
+        let goes = current.points.get(&face).is_some_and(|point| point.version <= version_max);
+        goes && current.points.remove(&face).is_some()
     }
 
-    pub fn point(&self, face: FaceId) -> Option<&Point> {
-        self.current.points.get(&face)
+    /// Removes all points of an index collection. What comes there later comes for the first time.
+    pub fn clear(&mut self, placement: &Placement) {
+        self.current.remove(placement);
     }
 
-    pub fn points(&self) -> impl Iterator<Item = &Point> {
-        self.current.points.values()
+    pub fn point(&self, placement: &Placement, face: FaceId) -> Option<&Point> {
+        self.current.get(placement)?.points.get(&face)
+    }
+
+    pub fn points(&self, placement: &Placement) -> impl Iterator<Item = &Point> {
+        self.current.get(placement).into_iter().flat_map(|current| current.points.values())
+    }
+
+    /// The index collections that hold something.
+    pub fn placements(&self) -> impl Iterator<Item = &Placement> {
+        let held = self.current.iter().filter(|(_, current)| !current.points.is_empty());
+        held.map(|(placement, _)| placement)
     }
 
     /// The face's point, where it is live, whether expired or not.
-    pub fn live_point(&self, face: FaceId) -> Option<&LivePoint> {
-        match &self.point(face)?.body {
+    pub fn live_point(&self, placement: &Placement, face: FaceId) -> Option<&LivePoint> {
+        match &self.point(placement, face)?.body {
             PointBody::Live(live) => Some(live),
             PointBody::Erased { .. } => None,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vidimus_domain::point::{Point, PointBody};
 use vidimus_domain::record::{Projection, is_fresh, projection};
-use vidimus_domain::{FaceId, FaceNumber, ImageId, UnixMillis, Version};
+use vidimus_domain::{FaceId, FaceNumber, ImageId, Placement, UnixMillis, Version};
 
 use crate::executor::{Lost, Process};
 use crate::log::Assigned;
@@ -14,6 +14,9 @@ use crate::world::short;
 
 /// Reads the record as it is now and writes its points; where it is gone, removes the points that were seen. On return
 /// a search sees it.
+///
+/// It looks where to write before it reads, and not again after it wrote: whatever it is relied upon for was in the store before it
+/// looked. So where it knows nothing of a move that has begun, the move's own walk, a lease later, says that too.
 pub async fn project(
     process: &Process,
     epoch: u64,
@@ -21,6 +24,12 @@ pub async fn project(
     seen: &[(FaceNumber, Version)],
 ) -> Result<(), Lost> {
     loop {
+        let began = process.now();
+        let believed = match process.keeps(Rule::PlacementsAreLeased) {
+            true => process.believed_placements(),
+            false => process.placements_believed_for(hours(1)),
+        };
+        let written = believed.written().cloned().collect::<Vec<_>>();
         let read = process.read_record(image).await?;
         let projection = match &read.record {
             Some(record) => kept(process, projection(record, process.now())),
@@ -30,7 +39,7 @@ pub async fn project(
                 Projection { write: Vec::new(), remove }
             }
         };
-        if apply(process, epoch, read.at, projection).await? {
+        if apply(process, epoch, (began, &written), projection).await? {
             return Ok(());
         }
         process.count("indexing read again");
@@ -48,44 +57,51 @@ fn kept(process: &Process, mut projection: Projection) -> Projection {
     projection
 }
 
-/// Writes one point after the other. False where meanwhile an hour has passed since the read.
+/// Writes one point after the other, into one placement after the other. False where meanwhile an hour has passed since it began.
 async fn apply(
     process: &Process,
     epoch: u64,
-    read_at: UnixMillis,
+    (began, written): (UnixMillis, &[Placement]),
     projection: Projection,
 ) -> Result<bool, Lost> {
-    let fresh = || is_fresh(read_at, process.now()) || !process.keeps(Rule::IndexingFreshness);
-    for point in projection.write {
-        if !fresh() {
-            return Ok(false);
+    let fresh = || is_fresh(began, process.now()) || !process.keeps(Rule::IndexingFreshness);
+    for placement in written {
+        for point in &projection.write {
+            if !fresh() {
+                return Ok(false);
+            }
+            write_point(process, epoch, placement.clone(), point.clone()).await?;
         }
-        write_point(process, epoch, point).await?;
-    }
-    for (face, version) in projection.remove {
-        if !fresh() {
-            return Ok(false);
+        for (face, version) in &projection.remove {
+            if !fresh() {
+                return Ok(false);
+            }
+            remove_point(process, epoch, placement.clone(), (*face, *version)).await?;
         }
-        remove_point(process, epoch, (face, version)).await?;
     }
     Ok(true)
 }
 
-async fn write_point(process: &Process, epoch: u64, point: Point) -> Result<(), Lost> {
+async fn write_point(process: &Process, epoch: u64, placement: Placement, point: Point) -> Result<(), Lost> {
     let (image, number) = (short(point.face.image()), point.face.number().map_or(0, FaceNumber::get));
     let body = if matches!(point.body, PointBody::Live(_)) { "live" } else { "erased" };
-    let name = format!("writes {body} point {image}/{number}");
+    let name = format!("writes {body} point {image}/{number} into {placement}");
     let write = process.effect(name, move |world| {
-        world.write_point(&point);
+        world.write_point(&placement, &point);
         world.index.epoch
     });
     connected(process, epoch, write.await?)
 }
 
-async fn remove_point(process: &Process, epoch: u64, (face, version): (FaceId, Version)) -> Result<(), Lost> {
-    let name = format!("removes point {}", short(face.image()));
+async fn remove_point(
+    process: &Process,
+    epoch: u64,
+    placement: Placement,
+    (face, version): (FaceId, Version),
+) -> Result<(), Lost> {
+    let name = format!("removes point {} from {placement}", short(face.image()));
     let remove = process.effect(name, move |world| {
-        if world.index.remove(face, version) {
+        if world.index.remove(&placement, face, version) {
             world.count("an erased point was removed");
         }
         world.index.epoch

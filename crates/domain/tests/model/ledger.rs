@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vidimus_domain::point::PointBody;
 use vidimus_domain::record::{Record, State, Write, expire, is_fresh, projection};
-use vidimus_domain::{FaceId, FaceNumber, ImageId, UnixMillis, Version};
+use vidimus_domain::{FaceId, FaceNumber, ImageId, Placement, UnixMillis, Version};
 
 use crate::administration::ReadRule;
 use crate::blobs::StoredPhoto;
 use crate::executor::{Lost, Process};
+use crate::moves;
 use crate::random::{hours, millis, minutes};
 use crate::records::{Read, Written, is_old};
 use crate::rules::Rule;
@@ -47,8 +48,9 @@ async fn rule_now(process: &Process, first_rule: Option<ReadRule>) -> Result<Rea
 async fn sweep(process: &Process, first_rule: Option<ReadRule>) -> Result<(), Lost> {
     let rule = rule_now(process, first_rule).await?;
     let horizon = rule.cutoffs(process).horizon(process.now());
+    let placement = process.believed_placements().read;
     let list = process.effect("lists expired points".to_owned(), move |world| {
-        let expired = world.index.points().filter(|point| match &point.body {
+        let expired = world.index.points(&placement).filter(|point| match &point.body {
             PointBody::Live(live) => !live.is_shown_at(horizon),
             PointBody::Erased { .. } => false,
         });
@@ -81,21 +83,32 @@ async fn expire_record(process: &Process, read: &Read, rule: ReadRule) -> Result
 
 async fn walk(process: &Process, first_rule: Option<ReadRule>) -> Result<(), Lost> {
     let rule = rule_now(process, first_rule).await?;
-    let seen = points(process, None).await?;
+    let placement = process.believed_placements().read;
+    let seen = points(process, None, &placement).await?;
     let images = process.effect("lists records".to_owned(), |world| world.blobs.images()).await?;
     let every = images.into_iter().chain(seen.keys().copied()).collect::<BTreeSet<_>>();
     for image in every {
         visit(process, (image, seen.get(&image)), rule).await?;
     }
+    if process.keeps(Rule::LeftIsCleared) {
+        moves::clear_left(process).await?;
+    }
     sweep_photos(process).await
 }
 
-/// The points in the index, of one image or all. They are read before the records: a point without a record is one
+/// The points in an index collection, of one image or all. They are read before the records: a point without a record is one
 /// whose record is gone, not one whose record is yet to come.
-async fn points(process: &Process, of: Option<ImageId>) -> Result<BTreeMap<ImageId, Seen>, Lost> {
+pub async fn points(
+    process: &Process,
+    of: Option<ImageId>,
+    placement: &Placement,
+) -> Result<BTreeMap<ImageId, Seen>, Lost> {
+    let placement = placement.clone();
     let scroll = process.effect("lists points".to_owned(), move |world| {
         let mut seen = BTreeMap::<_, Seen>::new();
-        for point in world.index.points().filter(|point| of.is_none_or(|of| point.face.image() == of)) {
+        for point in
+            world.index.points(&placement).filter(|point| of.is_none_or(|of| point.face.image() == of))
+        {
             if let Some(number) = point.face.number() {
                 seen.entry(point.face.image()).or_default().push((number, point.version));
             }
@@ -156,7 +169,8 @@ fn is_husk_to_remove(process: &Process, record: &Record) -> bool {
 
 /// A difference is read once more before the change is appended.
 async fn look_again(process: &Process, image: ImageId) -> Result<(), Lost> {
-    let seen = points(process, Some(image)).await?;
+    let placement = process.believed_placements().read;
+    let seen = points(process, Some(image), &placement).await?;
     let seen = seen.get(&image);
     let read = process.read_record(image).await?;
     if differs(read.record.as_ref(), seen, process.now()) && process.keeps(Rule::Reconciling) {
@@ -169,7 +183,7 @@ async fn look_again(process: &Process, image: ImageId) -> Result<(), Lost> {
 }
 
 /// Whether the points are not those that the record should have.
-fn differs(record: Option<&Record>, seen: Option<&Seen>, now: UnixMillis) -> bool {
+pub fn differs(record: Option<&Record>, seen: Option<&Seen>, now: UnixMillis) -> bool {
     let Some(record) = record else { return seen.is_some() };
     let version = |face: FaceId| {
         let number = face.number()?;

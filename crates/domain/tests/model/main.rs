@@ -1,5 +1,5 @@
 //! A seeded model of the record's life: blobs, log, index, two indexing processes, two embedding workers, a ledger, and
-//! clients that enrol, delete, enrol again, retry, and have photos brought in by jobs, on the domain's own functions. Processes crash before and after every effect and
+//! clients that enrol, delete, enrol again, retry, and have photos brought in by jobs, and move the collection, on the domain's own functions. Processes crash before and after every effect and
 //! sleep anywhere; an auditor watches I2 to I5.
 //!
 //! What the model takes for granted: a call is on its way for less than a day (with the hour of a read), a client
@@ -20,11 +20,13 @@ mod indexing;
 mod ingestion;
 mod ledger;
 mod log;
+mod moves;
 mod random;
 mod records;
 mod reply;
 mod rules;
 mod scenario;
+mod searches;
 mod teeth;
 mod user_audit;
 mod user_client;
@@ -59,7 +61,8 @@ fn the_invariants_hold() {
     let run = |seed| {
         let outcome = scenario::run(seed, &[])
             .and_then(|_| scenario::run_with_users(seed, &[]))
-            .and_then(|_| scenario::run_with_bulk(seed, &[]));
+            .and_then(|_| scenario::run_with_bulk(seed, &[]))
+            .and_then(|_| scenario::run_with_moves(seed, &[]));
         outcome.map(drop).map_err(|failure| TestCaseError::fail(failure.to_string()))
     };
     if let Err(failure) = TestRunner::new(config).run(&proptest::num::u64::ANY, run) {
@@ -84,6 +87,16 @@ const CORNERS: &[&str] = &[
     "a photo was said again",
     "a photo went before its faces",
     "a photo was swept",
+    "a move began",
+    "a move found differences",
+    "a move switched",
+    "a move was finished",
+    "a move was given up",
+    "a move was taken up",
+    "a placement was clean",
+    "a placement was entered again",
+    "a search found that reads had switched",
+    "a search was answered",
     "a process crashed",
     "a process slept",
     "a put that won said that it lost",
@@ -119,7 +132,9 @@ const CORNERS: &[&str] = &[
 fn the_model_reaches_every_corner() {
     let mut counts = BTreeMap::<_, u64>::new();
     for seed in 0..200 {
-        for run in [scenario::run, scenario::run_with_users, scenario::run_with_bulk] {
+        for run in
+            [scenario::run, scenario::run_with_users, scenario::run_with_bulk, scenario::run_with_moves]
+        {
             for (what, count) in run(seed, &[]).unwrap_or_else(|failure| panic!("{failure}")) {
                 *counts.entry(what).or_default() += count;
             }

@@ -99,6 +99,22 @@ pub enum Rule {
     EmbeddingAppendsAgain,
     /// Reconciling appends photos again that have waited for long.
     OldPhotosAreSaid,
+    /// Nothing is said of a move before everybody writes to both placements.
+    MovesWaitBeforeWalk,
+    /// Reads switch only when the target is what the records say.
+    MovesCompare,
+    /// What was read is written to for as long as somebody may read it, and cleared only then.
+    MovesDropLater,
+    /// Whoever projects goes by placements that are a lease old at most.
+    PlacementsAreLeased,
+    /// A search looks once more where it should have looked.
+    SearchesLookAgain,
+    /// What was left is cleared until nothing can come there.
+    LeftIsCleared,
+    /// What was cleared is remembered only when it is durable.
+    ClearingIsFlushed,
+    /// What was left is not entered before that.
+    LeftIsNotEntered,
     /// An accepted photo's record names it, so that nobody sweeps it.
     AcceptedPhotosAreNamed,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use vidimus_domain::UnixMillis;
+use vidimus_domain::placements::MoveStage;
 use vidimus_domain::point::PointBody;
 use vidimus_domain::record::{Record, State};
 
@@ -13,12 +14,14 @@ use crate::executor::{Executor, Kind, Shared, Task};
 use crate::random::hours;
 use crate::rules::Rule;
 use crate::world::{Faults, World};
-use crate::{bulk, client, indexing, ledger, user_client};
+use crate::{bulk, client, indexing, ledger, moves, user_client};
 
 const CONSUMERS: usize = 2;
 const LEDGER: usize = CONSUMERS;
 /// The embedding workers' numbers, where there are jobs.
 const WORKERS: std::ops::Range<usize> = LEDGER + 1..LEDGER + 3;
+/// The driver's number, where the collection is moved.
+const DRIVER: usize = LEDGER + 3;
 /// The consumer that may sleep.
 const SLEEPER: usize = 1;
 const STEPS_MAX: u64 = 1_000_000;
@@ -66,6 +69,13 @@ pub fn run_with_bulk(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<F
     run_world(seed, world)
 }
 
+/// As [`run`], with a collection that is moved and searches that take their time.
+pub fn run_with_moves(seed: u64, broken: &'static [Rule]) -> Result<Counts, Box<Failure>> {
+    let mut world = World::new(seed, broken);
+    world.moves_are_there = true;
+    run_world(seed, world)
+}
+
 fn run_world(seed: u64, world: World) -> Result<Counts, Box<Failure>> {
     let mut executor = Executor::new(world, start);
     let found =
@@ -90,15 +100,21 @@ fn start(world: &Shared, number: usize) -> Task {
         let run = move |process| bulk::work(process, worker);
         return Task::new(world, (Kind::Daemon(number), &name), sleepy, run);
     }
+    if number == DRIVER {
+        return Task::new(world, (Kind::Daemon(number), "driver"), false, moves::drive);
+    }
     let name = format!("indexing {number}");
     Task::new(world, (Kind::Daemon(number), &name), sleepy, move |process| indexing::consume(process, number))
 }
 
 fn draw_faults(world: &mut World) -> Faults {
+    let moves = world.moves_are_there;
     let mut draw = |choices: &[u64]| world.random.pick(choices).unwrap_or_default();
+    // Whoever writes everything twice and is told all records by each move would not get on between two crashes.
+    let (crash, error) = if moves { (10, 40) } else { (u64::MAX, u64::MAX) };
     Faults {
-        crash: draw(&[0, 3, 10, 25]),
-        error: draw(&[0, 10, 40, 80]),
+        crash: draw(&[0, 3, 10, 25]).min(crash),
+        error: draw(&[0, 10, 40, 80]).min(error),
         won_but_conflict: draw(&[0, 50, 200]),
         sleep: draw(&[0, 20, 100, 200]),
         power_loss: draw(&[0, 0, 1, 4]),
@@ -141,6 +157,9 @@ fn trouble(executor: &mut Executor) -> Result<(), Violation> {
 }
 
 fn start_workers(executor: &mut Executor) {
+    if executor.world.borrow().moves_are_there {
+        executor.start_daemon(DRIVER);
+    }
     let there = executor.world.borrow().bulk_is_there;
     for number in WORKERS.filter(|_| there) {
         executor.start_daemon(number);
@@ -152,6 +171,11 @@ fn is_time_to_lose_log(world: &World, from: u64, step: u64) -> bool {
     let missing = || world.audit.owed(world.now).any(|face| !world.matches(face));
     let waits = |image| world.blobs.record(image).is_some_and(|(record, _)| record.state == State::Accepted);
     let waiting = || world.audit.taken().any(waits);
+    let moving = &world.placements.current().0.moving;
+    let filling = || moving.as_ref().is_some_and(|moving| moving.stage == MoveStage::Filling);
+    if world.moves_are_there {
+        return step >= from && filling();
+    }
     step >= from && (step >= from + 1_000 || missing() || waiting())
 }
 
@@ -161,6 +185,7 @@ fn rest(executor: &mut Executor) -> Result<(), Violation> {
         let mut world = executor.world.borrow_mut();
         let power_loss = world.faults.power_loss > 0;
         world.faults = Faults::default();
+        world.is_resting = true;
         world.note("all goes well from here on".to_owned());
         if power_loss {
             world.lose_power();
@@ -173,7 +198,8 @@ fn rest(executor: &mut Executor) -> Result<(), Violation> {
     start_workers(executor);
     until(executor, |executor, _| {
         let at_rest = !executor.is_running(&[Kind::Client, Kind::Server]);
-        at_rest && is_all_consumed(&executor.world.borrow())
+        let world = executor.world.borrow();
+        at_rest && is_all_consumed(&world) && is_moved(&world)
     })?;
     let mut world = executor.world.borrow_mut();
     if world.log.incarnation == 0 {
@@ -195,6 +221,7 @@ fn reconcile(executor: &mut Executor) -> Result<(), Violation> {
     check_owed(&mut world);
     check_taken(&mut world);
     check_points(&mut world);
+    check_placements(&mut world);
     check_records(&mut world);
     check_photos(&mut world);
     world.check_users();
@@ -216,6 +243,11 @@ fn until(executor: &mut Executor, mut done: impl FnMut(&Executor, u64) -> bool) 
 
 fn verdict(world: &World) -> Result<(), Violation> {
     world.audit.first_broken().cloned().map_or(Ok(()), Err)
+}
+
+/// Whether no move is under way, and everybody knows.
+fn is_moved(world: &World) -> bool {
+    world.placements.believed(world.now).all(|placements| placements.moving.is_none())
 }
 
 fn is_all_consumed(world: &World) -> bool {
@@ -255,7 +287,7 @@ fn overdue(world: &World, since: UnixMillis) -> bool {
 /// Points are those that the records should have; nothing is left of what is erased.
 fn check_points(world: &mut World) {
     let mut broken = Vec::new();
-    for point in world.index.points() {
+    for point in world.index.points(&world.placements.current().0.read) {
         let record = world.blobs.record(point.face.image()).map(|(record, _)| record);
         let face = record.as_ref().and_then(|record| record.face(point.face.number()?));
         match &point.body {
@@ -268,6 +300,15 @@ fn check_points(world: &mut World) {
             _ => {}
         }
     }
+    report(world, broken);
+}
+
+/// Nothing is left in what the collection has left.
+fn check_placements(world: &mut World) {
+    let now = world.placements.current().0.clone();
+    let others = world.index.placements().filter(|placement| **placement != now.read).cloned();
+    let broken = others.map(|placement| (Invariant::I9, format!("points are left in {placement}")));
+    let broken = broken.collect();
     report(world, broken);
 }
 

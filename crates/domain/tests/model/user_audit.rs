@@ -147,8 +147,9 @@ impl World {
             }),
             PointBody::Erased { .. } => false,
         };
+        let read = &self.placements.current().0.read;
         let found =
-            self.index.points().filter(shows).map(|point| point.face).find(|face| self.matches(*face));
+            self.index.points(read).filter(shows).map(|point| point.face).find(|face| self.matches(*face));
         if let Some(face) = found {
             self.audit.broken(Invariant::Users, format!("{face} shows a user that is deleted"));
         }
@@ -156,7 +157,8 @@ impl World {
 
     /// At rest a search shows the users that were acknowledged.
     pub fn check_shown_users(&mut self) {
-        let shown = |face: &FaceId| match &self.index.point(*face)?.body {
+        let read = &self.placements.current().0.read;
+        let shown = |face: &FaceId| match &self.index.point(read, *face)?.body {
             PointBody::Live(live) => live.shown.user.clone(),
             PointBody::Erased { .. } => None,
         };

@@ -1,17 +1,17 @@
 //! What all processes share: the stores, time, chance, the auditor and the trace.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::point::{Point, PointBody};
 use vidimus_domain::record::{PhotoKey, Record};
 use vidimus_domain::retention::Horizon;
-use vidimus_domain::{FaceId, ImageId, Part, UnixMillis};
+use vidimus_domain::{FaceId, ImageId, Part, Placement, UnixMillis};
 
 use crate::audit::{Auditor, Invariant};
 use crate::blobs::{Blobs, Put};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, PlacementHistory};
 use crate::executor::{Late, Task};
 use crate::index::{Index, PointWrite};
 use crate::log::Log;
@@ -43,6 +43,7 @@ pub struct World {
     pub part: Part,
     pub blobs: Blobs,
     pub catalog: Catalog,
+    pub placements: PlacementHistory,
     /// Changes to project.
     pub log: Log<Change>,
     /// Photos to embed.
@@ -54,6 +55,12 @@ pub struct World {
     pub users_are_there: bool,
     /// Whether photos are brought in by jobs too in this run.
     pub bulk_is_there: bool,
+    /// Whether the collection is moved, and searched by processes, in this run.
+    pub moves_are_there: bool,
+    /// Whether no further move begins.
+    pub is_resting: bool,
+    /// Placements that a move has gone to.
+    pub entered: BTreeSet<Placement>,
     pub faults: Faults,
     pub broken: &'static [Rule],
     pub known_faces: Vec<FaceId>,
@@ -91,6 +98,7 @@ impl World {
             part,
             blobs: Blobs::default(),
             catalog: Catalog::default(),
+            placements: PlacementHistory::default(),
             log: Log::default(),
             photo_log: Log::default(),
             index: Index::default(),
@@ -98,6 +106,9 @@ impl World {
             users: UserAuditor::default(),
             users_are_there: false,
             bulk_is_there: false,
+            moves_are_there: false,
+            is_resting: false,
+            entered: BTreeSet::new(),
             faults: Faults::default(),
             broken,
             known_faces: Vec::new(),
@@ -168,8 +179,8 @@ impl World {
     }
 
     /// Writes a point and has the auditor look at it.
-    pub fn write_point(&mut self, point: &Point) -> PointWrite {
-        let write = self.index.write(point, self.keeps(Rule::VersionCondition));
+    pub fn write_point(&mut self, placement: &Placement, point: &Point) -> PointWrite {
+        let write = self.index.write(placement, point, self.keeps(Rule::VersionCondition));
         if let PointWrite::WentBack { had } = write {
             let what = format!("{} went from version {} to {}", point.face, had.get(), point.version.get());
             self.audit.broken(Invariant::I5, what);
@@ -180,9 +191,14 @@ impl World {
         write
     }
 
-    /// Whether a search would find the face now, by any of the rules that it may believe.
+    /// Whether a search would find the face now, wherever it may look.
     pub fn matches(&self, face: FaceId) -> bool {
-        let Some(live) = self.index.live_point(face) else { return false };
+        self.placements.believed(self.now).any(|placements| self.matches_in(&placements.read, face))
+    }
+
+    /// Whether a search of that index collection would find the face now, by any of the rules that it may believe.
+    pub fn matches_in(&self, placement: &Placement, face: FaceId) -> bool {
+        let Some(live) = self.index.live_point(placement, face) else { return false };
         let now = if self.keeps(Rule::SearchesHideExpired) { self.now } else { BEGIN };
         let mut cutoffs = self.catalog.believed(self.now).map(|retention| retention.cutoffs(self.now).faces);
         let keeps_the_rule = self.keeps(Rule::SearchesHideAged);

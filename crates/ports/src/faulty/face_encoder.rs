@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use vidimus_domain::Placement;
+use vidimus_domain::FaceModelName;
 
 use super::stage::{Interference, Moment, Stage};
 use crate::face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
@@ -25,8 +25,8 @@ impl FaultyFaceEncoder {
 
 #[async_trait]
 impl FaceEncoder for FaultyFaceEncoder {
-    fn placement(&self) -> &Placement {
-        self.inner.placement()
+    fn face_model(&self) -> &FaceModelName {
+        self.inner.face_model()
     }
 
     fn dimension(&self) -> usize {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::{Collection, UidEntry};
+use vidimus_domain::placements::Placements;
 use vidimus_domain::point::Gallery;
 use vidimus_domain::record::is_fresh;
 use vidimus_domain::retention::Retention;
 use vidimus_domain::time::READ_FRESH;
-use vidimus_domain::{CollectionName, CollectionUid, ErrorCode, Failure, Part, Placement, TenantId};
+use vidimus_domain::{CollectionName, CollectionUid, ErrorCode, FaceModelName, Failure, Part, TenantId};
 use vidimus_ports::PutCondition;
 
 use super::{Catalog, PAGE, changed_meanwhile};
@@ -23,8 +24,8 @@ pub struct NewCollection {
     pub tenant: TenantId,
     /// Its name, unique in the tenant.
     pub name: CollectionName,
-    /// Its face model's index collection.
-    pub placement: Placement,
+    /// Its face model. Its points come where those of all new collections of that model do.
+    pub face_model: FaceModelName,
     /// Its face model's version as clients see it.
     pub face_model_version: String,
     /// What its tenant tags it with.
@@ -34,8 +35,10 @@ pub struct NewCollection {
 /// A collection that is gone but of which something may be left.
 #[derive(Clone, Debug)]
 pub struct DeadCollection {
-    /// Where its points were.
-    pub gallery: Gallery,
+    /// Its faces' part.
+    pub part: Part,
+    /// Everywhere in the index where something of it may lie.
+    pub galleries: Vec<Gallery>,
     key: BlobKey,
 }
 
@@ -58,7 +61,8 @@ impl Catalog {
             name: new.name,
             uid: CollectionUid::from_random(self.deps.random.bytes16()),
             face_model_version: new.face_model_version,
-            placement: new.placement,
+            placements: Placements::only(new.face_model.shared_placement(1)?),
+            face_model: new.face_model,
             image_id_key,
             created_at: began_at,
             deleted_at: None,
@@ -83,7 +87,8 @@ impl Catalog {
         let entry = UidEntry {
             part: collection.part(),
             name: collection.name.clone(),
-            placement: collection.placement.clone(),
+            placement: collection.placements.read.clone(),
+            other_placements: Vec::new(),
             nonce: collection.nonce,
         };
         let key = BlobKey::collection_uid(collection.tenant, collection.uid);
@@ -224,8 +229,8 @@ impl Catalog {
                 let Some((entry, _)) = self.read::<UidEntry>(&listed.key).await? else { continue };
                 let old = self.deps.clock.now().since(listed.modified_at) > READ_FRESH;
                 if self.is_dead(&entry, old).await? {
-                    let gallery = Gallery { part: entry.part, placement: entry.placement };
-                    dead.push(DeadCollection { gallery, key: listed.key.clone() });
+                    let galleries = entry.galleries().collect();
+                    dead.push(DeadCollection { part: entry.part, galleries, key: listed.key.clone() });
                 }
             }
             if page.len() < PAGE {
@@ -249,7 +254,7 @@ impl Catalog {
     /// # Errors
     /// Where the store fails.
     pub async fn forget_dead(&self, dead: &DeadCollection) -> Result<(), Failure> {
-        let Part { tenant, collection } = dead.gallery.part;
+        let Part { tenant, collection } = dead.part;
         if let Some((entry, _)) = self.read::<UidEntry>(&dead.key).await? {
             let key = BlobKey::dead_collection(tenant, collection);
             self.write(&key, &entry, PutCondition::IfAbsent).await?;

@@ -2,7 +2,7 @@
 
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::FaceModel;
-use vidimus_domain::{Failure, Placement};
+use vidimus_domain::{FaceModelName, Failure};
 use vidimus_ports::PutCondition;
 
 use super::{Catalog, changed_meanwhile};
@@ -16,14 +16,14 @@ impl Catalog {
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn face_model_version(&self, placement: &Placement) -> Result<String, Failure> {
+    pub async fn face_model_version(&self, face_model: &FaceModelName) -> Result<String, Failure> {
         for _ in 0..ATTEMPTS_MAX {
             let models = self.read_all::<FaceModel>(&BlobPrefix::face_models()).await?;
-            if let Some(model) = models.iter().find(|model| model.placement == *placement) {
+            if let Some(model) = models.iter().find(|model| model.name == *face_model) {
                 return Ok(format!("{}.0", model.number));
             }
             let number = models.iter().map(|model| model.number).max().unwrap_or(0) + 1;
-            let model = FaceModel { placement: placement.clone(), number };
+            let model = FaceModel { name: face_model.clone(), number };
             if self.write(&BlobKey::face_model(number), &model, PutCondition::IfAbsent).await? {
                 return Ok(format!("{number}.0"));
             }

@@ -8,6 +8,7 @@ mod buckets;
 mod cache;
 mod collections;
 mod face_models;
+mod moves;
 mod retention;
 mod tags;
 mod tenants;

@@ -89,7 +89,7 @@ mod tests {
             let new = NewCollection {
                 tenant,
                 name: "staff".parse().unwrap(),
-                placement: "model".parse().unwrap(),
+                face_model: "model".parse().unwrap(),
                 face_model_version: "1.0".to_owned(),
                 tags: BTreeMap::new(),
             };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tonic::Request;
 use vidimus_domain::codec::detected_from_proto;
-use vidimus_domain::{ErrorCode, Failure, Placement};
+use vidimus_domain::{ErrorCode, FaceModelName, Failure};
 use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder, PortError, PortErrorKind};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
@@ -18,22 +18,22 @@ const TURN: &str = "bulk";
 /// The embedding role elsewhere as an encoder.
 pub struct EncoderElsewhere {
     embedding: Arc<dyn Embedding>,
-    placement: Placement,
+    face_model: FaceModelName,
     dimension: usize,
 }
 
 impl EncoderElsewhere {
     /// Encodes by that service, for that face model.
     #[must_use]
-    pub const fn new(embedding: Arc<dyn Embedding>, placement: Placement, dimension: usize) -> Self {
-        Self { embedding, placement, dimension }
+    pub const fn new(embedding: Arc<dyn Embedding>, face_model: FaceModelName, dimension: usize) -> Self {
+        Self { embedding, face_model, dimension }
     }
 }
 
 #[async_trait]
 impl FaceEncoder for EncoderElsewhere {
-    fn placement(&self) -> &Placement {
-        &self.placement
+    fn face_model(&self) -> &FaceModelName {
+        &self.face_model
     }
 
     fn dimension(&self) -> usize {
@@ -43,7 +43,7 @@ impl FaceEncoder for EncoderElsewhere {
     async fn encode(&self, photo: Bytes) -> Result<EncodedPhoto, EncoderError> {
         let request = v1::EmbedRequest {
             photo,
-            placement: self.placement.to_string(),
+            face_model: self.face_model.to_string(),
             faces_max: 0,
             tenant: TURN.to_owned(),
         };

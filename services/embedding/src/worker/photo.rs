@@ -121,10 +121,12 @@ impl Worker {
             self.say_again(before).await?;
             return Ok("DONE_BEFORE");
         }
-        let placement = self.deps.encoder.placement();
-        if collection.placement != *placement {
-            let wanted = &collection.placement;
-            return Err(Trouble::Wrong(format!("this worker runs the face model {placement}, not {wanted}")));
+        let face_model = self.deps.encoder.face_model();
+        if collection.face_model != *face_model {
+            let wanted = &collection.face_model;
+            return Err(Trouble::Wrong(format!(
+                "this worker runs the face model {face_model}, not {wanted}"
+            )));
         }
         let Some(bytes) = self.photo(before).await? else {
             return Err(Trouble::Wrong("its photo is not in the store".to_owned()));

@@ -28,7 +28,7 @@ impl Operation for CreateCollection {
         let new = NewCollection {
             tenant: context.tenant(),
             name: collection_name(&input.collection_id)?,
-            placement: models.placement.clone(),
+            face_model: models.face_model.clone(),
             face_model_version: models.face_model_version.clone(),
             tags: input.tags,
         };

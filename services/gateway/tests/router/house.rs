@@ -91,7 +91,7 @@ impl House {
         let calibration =
             Calibration::new(vec![(0.3, 1e-2), (0.5, 1e-5)], vec![(0.0, 0.0), (1.0, 100.0)]).unwrap();
         let face_models = FaceModels {
-            placement: "sface-2021dec".parse().unwrap(),
+            face_model: "sface-2021dec".parse().unwrap(),
             face_model_version: "1.0".to_owned(),
             dimension: 128,
             calibration,

@@ -53,9 +53,10 @@ impl Ingestion {
     ) -> Result<Incoming, Failure> {
         let job = job_request(&request.job_id)?;
         let in_job = name_in_job(&job, &request.name)?;
-        if request.placement != collection.placement.as_str() {
-            let wanted = &collection.placement;
-            let message = format!("the collection's templates are of {wanted}, not of {}", request.placement);
+        if request.face_model != collection.face_model.as_str() {
+            let wanted = &collection.face_model;
+            let message =
+                format!("the collection's templates are of {wanted}, not of {}", request.face_model);
             return Err(Failure::new(ErrorCode::InvalidParameter, message));
         }
         let ready = |(number, ready): (usize, &v1::ReadyTemplate)| {
@@ -68,8 +69,8 @@ impl Ingestion {
         let digest = templates_digest(&request.templates);
         let source = ImageSource::Retry(&in_job);
         let image = ImageId::derived(&collection.image_id_key, &collection.part(), &digest, source);
-        let (part, placement) = (collection.part(), collection.placement.clone());
-        let origin = Origin { part, image, placement, external_image_id: None };
+        let (part, face_model) = (collection.part(), collection.face_model.clone());
+        let origin = Origin { part, image, face_model, external_image_id: None };
         Ok(Incoming { named, origin, job, faces })
     }
 

@@ -92,11 +92,11 @@ impl Ingestion {
 
     /// What scores mean is known of the running model alone (I7).
     fn check_face_model(&self, request: &UserRequest) -> Result<(), Failure> {
-        let placement = &request.collection.placement;
-        if *placement == self.deps.face_models.placement {
+        let face_model = &request.collection.face_model;
+        if *face_model == self.deps.face_models.face_model {
             return Ok(());
         }
-        let message = format!("the collection's face model {placement} is not the one that runs");
+        let message = format!("the collection's face model {face_model} is not the one that runs");
         Err(Failure::new(ErrorCode::InvalidParameter, message))
     }
 

@@ -98,7 +98,7 @@ impl Indexing for FakeIndexing {
 fn face_models() -> FaceModels {
     let fmr = vec![(0.3, 1e-3), (0.9, 1e-6)];
     FaceModels {
-        placement: "model".parse().unwrap(),
+        face_model: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
         dimension: 2,
         calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
@@ -123,7 +123,7 @@ impl World {
         let new = NewCollection {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
-            placement: "model".parse().unwrap(),
+            face_model: "model".parse().unwrap(),
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };

@@ -37,8 +37,10 @@ impl Reconciler {
         dead: &DeadCollection,
         found: &mut Reconciled,
     ) -> Result<(), Failure> {
-        let part = dead.gallery.part;
-        self.deps.index.remove_part(&dead.gallery).await.map_err(failure_from_port)?;
+        let part = dead.part;
+        for gallery in &dead.galleries {
+            self.deps.index.remove_part(gallery).await.map_err(failure_from_port)?;
+        }
         let contents = BlobPrefix::collection_contents(&part);
         let removed = self.remove_all(&contents).await.map_err(failure_from_port)?;
         if removed > 0 {

@@ -84,8 +84,7 @@ impl Reconciler {
 
     async fn peek_point(&self, walk: &mut PointWalk, scope: &Scope<'_>) -> PortResult<Option<ImageId>> {
         if walk.page.is_empty() && walk.more {
-            let gallery = scope.collection.gallery();
-            let page = self.deps.index.scroll(&gallery, Listing::Everything, walk.after, PAGE).await?;
+            let page = self.deps.index.scroll(&scope.gallery, Listing::Everything, walk.after, PAGE).await?;
             walk.more = page.len() == PAGE;
             walk.after = page.last().map(|point| point.face);
             walk.page = page.into();
@@ -101,6 +100,7 @@ impl Reconciler {
             return Ok(());
         }
         found.compared_records += 1;
+        scope.counts.inspect(|counts| counts.compared());
         let part = scope.collection.part();
         let read = self.records.read(&part, side.image).await?;
         let Some(record) = &read.record else {
@@ -116,13 +116,15 @@ impl Reconciler {
         let due = Due { collection: scope.collection, cutoffs };
         if self.expirer.expire(&due, &read).await? != Erased::default() {
             found.expired_records += 1;
+            // It has changed: how its other faces stand is looked at later.
+            scope.counts.inspect(|counts| counts.differed(side.image));
             return Ok(());
         }
-        if record.is_husk_to_remove(scope.now) && side.points.is_empty() {
+        if record.is_husk_to_remove(scope.now) && side.points.is_empty() && scope.counts.is_none() {
             return self.remove_husk(record, cutoffs, found).await;
         }
         self.say_waiting(scope, record, found).await?;
-        if differs(record, &side.points, scope) && self.still_differs(scope, side).await? {
+        if differs(record, &side.points, scope) && self.still_differs(scope, side.image).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
             self.say(scope, (side.image, seen), found).await?;
         }
@@ -158,14 +160,13 @@ impl Reconciler {
 
     /// Reads points and record once more: between the two listings much may have been written. Points come first: what is
     /// projected between the two reads is then older than the record, never newer.
-    async fn still_differs(&self, scope: &Scope<'_>, side: &Side) -> PortResult<bool> {
-        let gallery = scope.collection.gallery();
-        let before = FaceId::from_bytes(&side.image.to_bytes()).ok();
+    pub(super) async fn still_differs(&self, scope: &Scope<'_>, image: ImageId) -> PortResult<bool> {
+        let before = FaceId::from_bytes(&image.to_bytes()).ok();
         let limit = FACES_PER_RECORD_LISTED;
-        let points = self.deps.index.scroll(&gallery, Listing::Everything, before, limit).await?;
-        let of_image: Vec<_> = points.into_iter().filter(|point| point.face.image() == side.image).collect();
-        let Some(record) = self.records.read(&scope.collection.part(), side.image).await?.record else {
-            return Ok(true);
+        let points = self.deps.index.scroll(&scope.gallery, Listing::Everything, before, limit).await?;
+        let of_image: Vec<_> = points.into_iter().filter(|point| point.face.image() == image).collect();
+        let Some(record) = self.records.read(&scope.collection.part(), image).await?.record else {
+            return Ok(!of_image.is_empty());
         };
         Ok(differs(&record, &of_image, scope))
     }
@@ -176,6 +177,7 @@ impl Reconciler {
         (image, seen): (ImageId, Vec<(FaceNumber, Version)>),
         found: &mut Reconciled,
     ) -> PortResult<()> {
+        scope.counts.inspect(|counts| counts.differed(image));
         let at = self.deps.clock.now();
         self.changes.append(&Change { part: scope.collection.part(), image, seen, at }).await?;
         self.metrics.differences.inc();
@@ -202,7 +204,7 @@ fn differs(record: &Record, points: &[ListedPoint], scope: &Scope<'_>) -> bool {
     missing || stale
 }
 
-fn image_of(entry: &BlobEntry) -> Result<ImageId, Failure> {
+pub(crate) fn image_of(entry: &BlobEntry) -> Result<ImageId, Failure> {
     entry.key.name().parse().map_err(|error| {
         tracing::error!(key = %entry.key, %error, "an object among the records is no record");
         Failure::new(ErrorCode::Internal, "internal error")

@@ -5,15 +5,17 @@
 mod dead;
 mod differences;
 mod photos;
+mod target;
 mod tokens;
 mod waiting;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::Collection;
+use vidimus_domain::point::Gallery;
 use vidimus_domain::{Failure, Part, UnixMillis};
 use vidimus_ports::{BlobEntry, PortResult};
 use vidimus_runtime::accepted_photos::AcceptedPhotos;
@@ -24,6 +26,8 @@ use vidimus_runtime::records::Records;
 use crate::LedgerDeps;
 use crate::expiry::Expirer;
 use crate::metrics::Metrics;
+use crate::moves::Counts;
+pub(crate) use differences::image_of;
 
 /// Objects or points that are read as a page.
 pub(crate) const PAGE: usize = 1000;
@@ -74,16 +78,22 @@ pub(crate) struct Reconciler {
     walked_at: Option<UnixMillis>,
     /// Dead collections and when they were first seen dead.
     seen_dead: HashMap<Part, UnixMillis>,
+    /// Clearings after which nothing can come, and that may not be durable yet.
+    clearings: Mutex<HashMap<Gallery, target::Clearing>>,
 }
 
 /// One walk of one collection.
 struct Scope<'a> {
     collection: &'a Collection,
+    /// Whose points are compared: the one that is read, or a move's target.
+    gallery: Gallery,
     /// Records and photos that were put before this are taken as compared already; none: everything is looked at.
     since: Option<UnixMillis>,
     now: UnixMillis,
     /// How long an accepted photo may wait before it is said again.
     patience: Duration,
+    /// Where a move's target is compared: its counts, which collect the records that differ.
+    counts: Option<&'a Counts>,
 }
 
 impl Scope<'_> {
@@ -103,6 +113,7 @@ impl Reconciler {
             metrics,
             walked_at: None,
             seen_dead: HashMap::new(),
+            clearings: Mutex::default(),
         }
     }
 
@@ -115,13 +126,20 @@ impl Reconciler {
         let patience = self.patience().await.map_err(failure_from_port)?;
         let mut found = Reconciled::default();
         let mut failed = None;
+        let mut moving = 0;
         for tenant in self.deps.catalog.tenants().await? {
             for collection in self.deps.catalog.all_collections(tenant.id).await? {
-                let scope = Scope { collection: &collection, since, now, patience };
+                let gallery = collection.gallery();
+                let scope = Scope { collection: &collection, gallery, since, now, patience, counts: None };
                 failed = self.walk(&scope, &mut found).await.err().or(failed);
+                if !collection.placements.left.is_empty() {
+                    failed = self.clear_left(&collection.part()).await.err().or(failed);
+                }
+                moving += i64::from(collection.placements.moving.is_some());
             }
             failed = self.clear_dead(&tenant, &mut found).await.err().or(failed);
         }
+        self.metrics.moving_collections.set(moving);
         if let Some(failure) = failed {
             return Err(failure);
         }
@@ -139,7 +157,7 @@ impl Reconciler {
     }
 
     /// The next page of a listing; `after` moves on.
-    async fn next_page(
+    pub(crate) async fn next_page(
         &self,
         prefix: &BlobPrefix,
         after: &mut Option<BlobKey>,

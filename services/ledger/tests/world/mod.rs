@@ -52,7 +52,7 @@ async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> 
     let new = NewCollection {
         tenant,
         name: "staff".parse().unwrap(),
-        placement: "model".parse().unwrap(),
+        face_model: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
         tags: std::collections::BTreeMap::new(),
     };
@@ -100,6 +100,7 @@ impl World {
             catalog: self.catalog.clone(),
             clock: self.clock.clone(),
             random: self.random.clone(),
+            waiting_changes_max: 1_000,
         };
         Ledger::new(deps, registry)
     }
@@ -136,6 +137,17 @@ impl World {
         self.records.read(&self.part(), record.origin.image).await.unwrap().record
     }
 
+    pub async fn read_image(&self, image: ImageId) -> Option<Record> {
+        self.records.read(&self.part(), image).await.unwrap().record
+    }
+
+    /// The images of all records.
+    pub async fn blobs_images(&self) -> Vec<ImageId> {
+        let prefix = BlobPrefix::records(&self.part());
+        let listed = self.blobs.list(&prefix, None, 1000).await.unwrap();
+        listed.iter().map(|entry| entry.key.name().parse().unwrap()).collect()
+    }
+
     async fn store(&self, record: &Record) {
         let read = self.records.read(&self.part(), record.origin.image).await.unwrap();
         assert_eq!(self.records.write(record, &read).await.unwrap(), Written::Yes);
@@ -155,7 +167,7 @@ impl World {
         let origin = Origin {
             part: self.part(),
             image: ImageId::from_random([image; 16]),
-            placement: self.collection.placement.clone(),
+            face_model: self.collection.face_model.clone(),
             external_image_id: external.map(|name| name.parse().unwrap()),
         };
         let write = self.write();
@@ -177,7 +189,7 @@ impl World {
         let origin = Origin {
             part: self.part(),
             image: ImageId::from_random([image; 16]),
-            placement: self.collection.placement.clone(),
+            face_model: self.collection.face_model.clone(),
             external_image_id: None,
         };
         let write = self.write();

@@ -18,7 +18,7 @@ use vidimus_domain::score::Calibration;
 use vidimus_domain::user::{Claim, Creation, Deletion, create, delete};
 use vidimus_domain::{ErrorCode, FaceId, FaceNumber, ImageId, Template, UnixMillis, UserId, Version};
 use vidimus_ports::clock::ManualClock;
-use vidimus_ports::faulty::{FaultPlan, FaultyEventLog};
+use vidimus_ports::faulty::{FaultPlan, FaultyEventLog, FaultyFaceIndex};
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{Clock, EventLog, FaceIndex, Random, Topic};
@@ -39,6 +39,7 @@ pub struct World {
     pub log: Arc<MemoryEventLog>,
     pub index: Arc<MemoryFaceIndex>,
     pub clock: Arc<ManualClock>,
+    pub catalog: Arc<Catalog>,
     pub collection: Arc<Collection>,
     pub faults: Arc<FaultPlan>,
     pub query: Arc<Query>,
@@ -81,7 +82,7 @@ fn direction(degrees: f32) -> Template {
 fn face_models() -> FaceModels {
     let fmr = vec![(0.3, 1e-3), (0.9, 1e-6)];
     FaceModels {
-        placement: "model".parse().unwrap(),
+        face_model: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
         dimension: 2,
         calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
@@ -94,7 +95,7 @@ async fn catalog(deps: CatalogDeps) -> (Arc<Catalog>, Arc<Collection>) {
     let new = NewCollection {
         tenant: tenant.id,
         name: "staff".parse().unwrap(),
-        placement: "model".parse().unwrap(),
+        face_model: "model".parse().unwrap(),
         face_model_version: "1.0".to_owned(),
         tags: std::collections::BTreeMap::new(),
     };
@@ -115,10 +116,10 @@ impl World {
         let mut registry = Registry::default();
         let deps = QueryDeps {
             blobs: blobs.clone(),
-            index: index.clone(),
+            index: Arc::new(FaultyFaceIndex::new(index.clone(), faults.clone())),
             embedding: Arc::new(FakeEmbedding),
             log: Arc::new(FaultyEventLog::new(log.clone(), faults.clone())),
-            catalog,
+            catalog: catalog.clone(),
             face_models: Arc::new(face_models()),
             clock: clock.clone(),
             searchable: watch::channel(true).1,
@@ -127,7 +128,7 @@ impl World {
         };
         let query = Arc::new(Query::new(deps, &mut registry));
         let users = Users::new(blobs, clock.clone());
-        Self { log, index, clock, collection, faults, query, users, random }
+        Self { log, index, clock, catalog, collection, faults, query, users, random }
     }
 
     pub fn reference(&self) -> Option<v1::CollectionRef> {

@@ -8,12 +8,12 @@ use humantime_serde::re::humantime;
 use serde_json::{Value, json};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::{Audit, AuditedAction};
+use vidimus_domain::placements::MoveStage;
 use vidimus_domain::retention::RetentionRule;
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{Clock, EventLog, Random};
 use vidimus_runtime::audit::AuditLog;
 use vidimus_runtime::catalog::Catalog;
-use vidimus_runtime::requests::no_such_collection;
 
 use super::service::AdminCommand;
 
@@ -101,8 +101,7 @@ pub(super) async fn list(catalog: &Catalog, tenant: &str) -> Result<Value, Failu
 pub(super) async fn show(catalog: &Catalog, tenant: &str, name: &str) -> Result<Value, Failure> {
     let tenant = catalog.tenant(&tenant.parse()?).await?;
     let name = name.parse()?;
-    let found = catalog.collection(tenant.id, &name).await?;
-    found.map(|found| collection(&found)).ok_or_else(|| no_such_collection(&name))
+    Ok(collection(&*catalog.read_collection(tenant.id, &name).await?))
 }
 
 /// Sets a retention rule, then audits it: a rule that could not be audited is in force all the same, and the failure says so.
@@ -161,11 +160,17 @@ fn collection(collection: &Collection) -> Value {
         kept.map_or_else(|| NONE.to_owned(), |kept| humantime::format_duration(kept).to_string())
     };
     let rule = collection.retention.rule;
+    let moving = collection.placements.moving.as_ref();
     json!({
         "name": collection.name.as_str(),
         "faces_kept": kept(rule.faces_kept()),
         "photos_kept": kept(rule.photos_kept()),
-        "face_model": collection.placement.as_str(),
+        "face_model": collection.face_model.as_str(),
+        "placement": collection.placements.read.as_str(),
+        "moving": moving.map_or_else(|| "no".to_owned(), |moving| match moving.stage {
+            MoveStage::Filling => format!("to {}", moving.other),
+            MoveStage::Leaving => format!("from {}", moving.other),
+        }),
         "created": collection.created_at.day(),
     })
 }

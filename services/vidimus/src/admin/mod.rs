@@ -6,6 +6,7 @@ pub mod bulk_index;
 mod client;
 pub mod collections;
 pub mod dead_letters;
+pub mod rebuild_index;
 pub mod service;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ use buckets::BucketCommand;
 use bulk_index::BulkIndexArguments;
 use collections::{AdminAudit, CollectionCommand};
 use dead_letters::DeadLetterCommand;
+use rebuild_index::RebuildIndexArguments;
 use service::{AdminCommand, AdminService};
 
 /// Flags of `admin`.
@@ -68,6 +70,13 @@ pub enum What {
     /// Photos of bulk jobs that could not be embedded.
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
+    /// Make a collection's index again from its records, or move it to another index collection, while the service answers.
+    ///
+    /// Every record of the collection is projected into another index collection, records and points are compared, then searches switch,
+    /// and the old points go. What breaks off stands in the catalog: the same command takes it up. Without a flag the collection goes from
+    /// one index collection of its kind to the next: MODEL, MODEL.2, … are shared by the collections of a face model, MODEL.UID, … are one
+    /// collection's own. One that was left is entered again about two days later, when nothing can come late there any more.
+    RebuildIndex(RebuildIndexArguments),
     /// Compare records with the index now, and have mended what differs (the service must run).
     Reconcile {
         /// Look at every record, not only at those that have changed since the last time.
@@ -144,6 +153,7 @@ enum Job {
     BulkIndex(BulkIndexArguments),
     Export(ExportArguments),
     Import(ImportArguments),
+    RebuildIndex(RebuildIndexArguments),
 }
 
 impl What {
@@ -153,6 +163,7 @@ impl What {
             Self::BulkIndex(arguments) => return Err(Box::new(Job::BulkIndex(arguments))),
             Self::Export(arguments) => return Err(Box::new(Job::Export(arguments))),
             Self::Import(arguments) => return Err(Box::new(Job::Import(arguments))),
+            Self::RebuildIndex(arguments) => return Err(Box::new(Job::RebuildIndex(arguments))),
             Self::Tenant(TenantCommand::Create { name }) => AdminCommand::CreateTenant { name },
             Self::Tenant(TenantCommand::List) => AdminCommand::ListTenants,
             Self::Tenant(TenantCommand::Disable { name }) => {
@@ -216,6 +227,9 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     if matches!(command, AdminCommand::Reconcile { .. }) {
         bail!("no service runs on this directory: start it, it reconciles by itself");
     }
+    if matches!(command, AdminCommand::Move(_)) {
+        bail!("no service runs on this directory: start it, it makes the index again while it answers");
+    }
     let log = match command {
         AdminCommand::SetRetention(_) | AdminCommand::DeadLetters(_) => {
             Some(adapters::open_log(config, Arc::clone(&random), &mut Registry::default()).await?.log)
@@ -262,5 +276,6 @@ async fn carry_out(config: &Config, job: Job, json: bool) -> anyhow::Result<Exit
         Job::BulkIndex(bulk) => bulk_index::run(config, bulk, json).await,
         Job::Export(export) => backup::export(config, export, json).await,
         Job::Import(import) => backup::import(config, import, json).await,
+        Job::RebuildIndex(rebuild) => rebuild_index::run(config, rebuild, json).await,
     }
 }

@@ -13,6 +13,7 @@ use vidimus_runtime::dead_letters::DeadLetters;
 use super::buckets::{self, BucketCommand};
 use super::collections::{self, AdminAudit, SetRetention};
 use super::dead_letters::{self, DeadLetterCommand};
+use super::rebuild_index::{self, MoveCommand};
 
 /// One administrative command, as it is sent to the running service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,8 @@ pub enum AdminCommand {
     SetRetention(SetRetention),
     /// Photos that could not be embedded.
     DeadLetters(DeadLetterCommand),
+    /// Move collections between index collections, which makes the index again.
+    Move(MoveCommand),
     /// Compare records with points.
     Reconcile {
         /// All of them.
@@ -150,6 +153,7 @@ impl AdminService {
             AdminCommand::DeadLetters(command) => {
                 dead_letters::execute(self.dead_letters.as_ref(), command).await
             }
+            AdminCommand::Move(command) => rebuild_index::execute(catalog, self.ledger()?, command).await,
             AdminCommand::Reconcile { full } => self.reconcile(full).await,
         }
     }
@@ -157,14 +161,17 @@ impl AdminService {
     /// Whether the command needs a role that this process does not have.
     #[must_use]
     pub const fn lacks(&self, command: &AdminCommand) -> bool {
-        matches!(command, AdminCommand::Reconcile { .. }) && self.ledger.is_none()
+        matches!(command, AdminCommand::Reconcile { .. } | AdminCommand::Move(_)) && self.ledger.is_none()
     }
 
     async fn reconcile(&self, full: bool) -> Result<Value, Failure> {
-        let message = "reconciling needs the running service";
-        let ledger = self.ledger.as_ref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, message))?;
         let walk = if full { Walk::Full } else { Walk::Changed };
-        Ok(json!(ledger.reconcile(walk).await?))
+        Ok(json!(self.ledger()?.reconcile(walk).await?))
+    }
+
+    fn ledger(&self) -> Result<&Ledger, Failure> {
+        let message = "it needs the running service";
+        self.ledger.as_deref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, message))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vidimus_domain::codec::Stored;
-use vidimus_domain::{ErrorCode, Failure, Placement};
+use vidimus_domain::{ErrorCode, FaceModelName, Failure};
 use vidimus_ports::{BlobStore, Clock, EventLog, Random};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::failure_from_port;
@@ -30,7 +30,7 @@ pub struct BackupDeps {
     /// For the nonces of writes.
     pub random: Arc<dyn Random>,
     /// The face model that the service compares faces by: a collection of another one is refused (I7).
-    pub placement: Placement,
+    pub face_model: FaceModelName,
     /// So many changes may wait to be projected while an import goes on; none where nobody projects them now.
     pub waiting_changes_max: Option<u64>,
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
-use vidimus_domain::Placement;
+use vidimus_domain::FaceModelName;
 use vidimus_embedding::WorkerConfig;
 use vidimus_gateway::GatewayConfig;
 use vidimus_indexing::IndexingConfig;
@@ -292,11 +292,11 @@ impl Config {
         }
     }
 
-    /// The model's name, which is its placement's.
+    /// The face model's name.
     ///
     /// # Errors
     /// Where it is no name.
-    pub fn model(&self) -> anyhow::Result<Placement> {
+    pub fn model(&self) -> anyhow::Result<FaceModelName> {
         self.models.name.parse().with_context(|| format!("models.name = {:?}", self.models.name))
     }
 }

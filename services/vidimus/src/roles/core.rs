@@ -63,12 +63,12 @@ impl Core {
         }
         let (blobs, log) = (adapters.blobs()?, adapters.log()?);
         let catalog = Arc::new(catalog(config, adapters)?);
-        let placement = config.model()?;
+        let face_model = config.model()?;
         let face_models = Arc::new(FaceModels {
-            face_model_version: catalog.face_model_version(&placement).await?,
+            face_model_version: catalog.face_model_version(&face_model).await?,
             calibration: opened.manifest.calibration()?,
             dimension: opened.manifest.embedder.dimension,
-            placement,
+            face_model,
         });
         let indexed = match &adapters.index {
             Some(_) => Some(indexed(config, (opened, adapters), &catalog, registry)?),
@@ -106,6 +106,7 @@ fn indexed(
         catalog: Arc::clone(catalog),
         clock: Arc::clone(&adapters.clock),
         random: Arc::clone(&adapters.random),
+        waiting_changes_max: config.ingestion.backlog_changes_max / 2,
     };
     let ledger = Ledger::new(deps, registry);
     let marker = match config.index_place()? {
@@ -114,7 +115,7 @@ fn indexed(
         }
         IndexPlace::Qdrant(_) => Marker::Point(PointMarker {
             index: adapters.index()?,
-            placement: config.model()?,
+            placement: config.model()?.shared_placement(1)?,
             dimension: opened.manifest.embedder.dimension,
         }),
     };

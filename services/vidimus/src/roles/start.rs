@@ -238,8 +238,8 @@ impl Starting<'_> {
         let encoder: Arc<dyn FaceEncoder> = match &self.params.adapters.encoder {
             Some(encoder) => Arc::clone(encoder),
             None => {
-                let FaceModels { placement, dimension, .. } = (*core.face_models).clone();
-                Arc::new(EncoderElsewhere::new(self.callee_embedding()?, placement, dimension))
+                let FaceModels { face_model, dimension, .. } = (*core.face_models).clone();
+                Arc::new(EncoderElsewhere::new(self.callee_embedding()?, face_model, dimension))
             }
         };
         let deps = WorkerDeps {

@@ -96,7 +96,7 @@ impl BulkService {
             caller: Some(caller(&target)),
             job_id: target.job_id,
             name: request.name,
-            placement: request.placement,
+            face_model: request.face_model,
             templates: request.templates,
         };
         self.ingestion.import_templates(Request::new(import)).await.map(Response::into_inner)

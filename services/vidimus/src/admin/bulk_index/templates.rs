@@ -115,7 +115,7 @@ impl Sender<'_> {
             let request = v1::IndexTemplatesRequest {
                 target: Some(self.target.clone()),
                 name: batch.name.clone(),
-                placement: self.model.clone(),
+                face_model: self.model.clone(),
                 templates: batch.templates,
             };
             let state = self.client.index_templates(Request::new(request)).await.map_err(said)?.into_inner();

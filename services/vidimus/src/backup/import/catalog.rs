@@ -3,6 +3,7 @@
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::{AccessKey, Bucket, Collection, Tenant, UidEntry};
 use vidimus_domain::codec::Stored;
+use vidimus_domain::placements::Placements;
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::PutCondition;
 
@@ -69,10 +70,10 @@ impl Importer {
     /// The collection as it is here; made where it never was. True where it was made.
     pub(super) async fn find_collection(&self, exported: Collection) -> Result<(Collection, bool), Failure> {
         let name = exported.name.clone();
-        if exported.placement != self.deps.placement {
+        if exported.face_model != self.deps.face_model {
             return Err(refused(format!(
                 "the collection {name} has faces of the model {}, the service compares by {}",
-                exported.placement, self.deps.placement
+                exported.face_model, self.deps.face_model
             )));
         }
         let deleted = || refused(format!("the collection {name} was deleted here: no import brings it back"));
@@ -97,18 +98,23 @@ impl Importer {
         Ok((self.make_collection(exported, condition).await?, true))
     }
 
-    /// The uid's entry comes first, as where a collection is created; the face model's version is the one that it has here.
+    /// The uid's entry comes first, as where a collection is created. The face model's version is the one that it has here, and its
+    /// points come where those of a new collection do.
     async fn make_collection(
         &self,
         exported: Collection,
         condition: PutCondition,
     ) -> Result<Collection, Failure> {
-        let face_model_version = self.deps.catalog.face_model_version(&exported.placement).await?;
-        let collection = Collection { face_model_version, ..exported };
+        let face_model_version = self.deps.catalog.face_model_version(&exported.face_model).await?;
+        // Where the points lay there means nothing here, nor does a move that was under way.
+        let placement = exported.face_model.shared_placement(1)?;
+        let placements = Placements::only(placement.clone());
+        let collection = Collection { face_model_version, placements, ..exported };
         let entry = UidEntry {
             part: collection.part(),
             name: collection.name.clone(),
-            placement: collection.placement.clone(),
+            placement,
+            other_placements: Vec::new(),
             nonce: collection.nonce,
         };
         let uid_key = BlobKey::collection_uid(collection.tenant, collection.uid);

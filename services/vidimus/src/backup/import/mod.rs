@@ -297,7 +297,7 @@ impl Run {
         let here = &self.target()?.here;
         let record: Record = decoded(&entry.body)?;
         let origin = &record.origin;
-        let is_own = origin.part == here.part() && origin.placement == here.placement;
+        let is_own = origin.part == here.part() && origin.face_model == here.face_model;
         if !is_own || key(&origin.part, origin.image).as_str() != entry.key {
             return Err(refused("a record is not where its key says"));
         }

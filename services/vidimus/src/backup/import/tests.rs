@@ -7,6 +7,7 @@ use vidimus_domain::blob_key::BlobPrefix;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Point};
+use vidimus_domain::placements::Placements;
 use vidimus_domain::record::{
     Enrolled, Enrolment, Origin, PhotoKey, Record, Write, associate, enrol, erase, must_be_remembered,
 };
@@ -42,14 +43,14 @@ impl Store {
         let catalog_deps =
             CatalogDeps { blobs: blobs.clone(), clock: dyn_clock.clone(), random: random.clone() };
         let catalog = Arc::new(Catalog::new(catalog_deps, None));
-        let placement = "sface-2021dec".parse().unwrap();
+        let face_model = "sface-2021dec".parse().unwrap();
         let deps = BackupDeps {
             blobs,
             log,
             catalog,
             clock: dyn_clock,
             random,
-            placement,
+            face_model,
             waiting_changes_max: None,
         };
         Self { deps, clock }
@@ -62,7 +63,7 @@ impl Store {
         let new = NewCollection {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
-            placement: store.deps.placement.clone(),
+            face_model: store.deps.face_model.clone(),
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
@@ -79,7 +80,7 @@ impl Store {
         let origin = Origin {
             part: collection.part(),
             image: ImageId::from_random([image; 16]),
-            placement: collection.placement.clone(),
+            face_model: collection.face_model.clone(),
             external_image_id: None,
         };
         let write = self.write();
@@ -313,4 +314,26 @@ async fn an_export_that_is_cut_off_fails_and_is_gone_on_with() {
     to.import(&export).await.unwrap();
     let records = BlobPrefix::records(&collection.part());
     assert_eq!(to.keys_under(&records).await.len(), 20);
+}
+
+/// Where points lay there means nothing here; a half-made move would never end.
+#[tokio::test]
+async fn a_move_that_is_under_way_is_not_brought_in() {
+    let (from, collection) = Store::with_collection(1).await;
+    let record = from.enrol(&collection, 1).await;
+    from.deps.catalog.begin_move(&collection.part(), &"sface-2021dec.2".parse().unwrap()).await.unwrap();
+    let export = from.export().await;
+    let to = Store::new(2);
+    for _ in 0..2 {
+        to.import(&export).await.unwrap();
+        let here = to.deps.catalog.read_by_part(&collection.part()).await.unwrap().unwrap();
+        assert_eq!(here.placements, Placements::only("sface-2021dec".parse().unwrap()));
+        assert_eq!(here.face_model, collection.face_model);
+    }
+    assert_eq!(to.read(&record).await, from.read(&record).await);
+    // One that has moved here stays where it is.
+    to.deps.catalog.begin_move(&collection.part(), &"sface-2021dec.2".parse().unwrap()).await.unwrap();
+    to.import(&export).await.unwrap();
+    let here = to.deps.catalog.read_by_part(&collection.part()).await.unwrap().unwrap();
+    assert!(here.placements.moving.is_some());
 }

@@ -1,0 +1,41 @@
+//! Moves between index collections as messages.
+
+use vidimus_proto::internal::v1;
+use vidimus_proto::internal::v1::r#move::Stage;
+
+use super::DecodeError;
+use crate::placements::{Left, Move, MoveStage};
+use crate::time::UnixMillis;
+
+pub(super) fn move_to_proto(moving: &Move) -> v1::Move {
+    let stage = match moving.stage {
+        MoveStage::Filling => Stage::Filling,
+        MoveStage::Leaving => Stage::Leaving,
+    };
+    v1::Move { other: moving.other.to_string(), stage: stage.into(), began_at_ms: moving.began_at.get() }
+}
+
+pub(super) fn move_from_proto(proto: v1::Move) -> Result<Move, DecodeError> {
+    let stage = match proto.stage() {
+        Stage::Unspecified => return Err(DecodeError::Field("stage")),
+        Stage::Filling => MoveStage::Filling,
+        Stage::Leaving => MoveStage::Leaving,
+    };
+    Ok(Move { other: proto.other.parse()?, stage, began_at: UnixMillis::new(proto.began_at_ms) })
+}
+
+pub(super) fn left_to_proto(left: &Left) -> v1::LeftPlacement {
+    v1::LeftPlacement {
+        placement: left.placement.to_string(),
+        left_at_ms: left.left_at.get(),
+        cleared_at_ms: left.cleared_at.map(UnixMillis::get),
+    }
+}
+
+pub(super) fn left_from_proto(proto: v1::LeftPlacement) -> Result<Left, DecodeError> {
+    Ok(Left {
+        placement: proto.placement.parse()?,
+        left_at: UnixMillis::new(proto.left_at_ms),
+        cleared_at: proto.cleared_at_ms.map(UnixMillis::new),
+    })
+}

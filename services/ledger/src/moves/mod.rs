@@ -1,0 +1,218 @@
+//! Moves of collections between index collections, and so rebuilding an index from the records alone
+//! ([`vidimus_domain::placements`] tells the states).
+//!
+//! Whoever drives a move writes no points: it says every record on the log, as reconciling says a difference, and indexing writes to both
+//! placements. Then records and the target's points are compared, and what differs is said again, until nothing does. All that a move
+//! needs stands in the catalog: whoever drives it may die anywhere, and another one takes it up.
+
+mod choice;
+mod fill;
+mod progress;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::placements::{Move, MoveStage};
+use vidimus_domain::{CollectionName, ErrorCode, Failure, Part, Placement, TenantId};
+use vidimus_runtime::changes::Changes;
+use vidimus_runtime::shutdown::Shutdown;
+
+use crate::LedgerDeps;
+use crate::metrics::Metrics;
+use crate::reconcile::Reconciler;
+pub use choice::Destination;
+use choice::check_destination;
+pub(crate) use progress::Counts;
+pub use progress::{MoveProgress, MoveState};
+
+/// Drives moves, each in a task of its own.
+pub(crate) struct Mover {
+    deps: LedgerDeps,
+    changes: Changes,
+    /// Compares; its walks are not the ledger's.
+    reconciler: Reconciler,
+    metrics: Arc<Metrics>,
+    /// The last move of each collection that was driven here.
+    driven: Mutex<HashMap<Part, Arc<Counts>>>,
+    /// Ends what it drives.
+    shutdown: OnceLock<Shutdown>,
+}
+
+impl Mover {
+    pub(crate) fn new(deps: LedgerDeps, reconciler: Reconciler, metrics: Arc<Metrics>) -> Arc<Self> {
+        let changes = Changes::new(Arc::clone(&deps.log));
+        let (driven, shutdown) = (Mutex::default(), OnceLock::new());
+        Arc::new(Self { deps, changes, reconciler, metrics, driven, shutdown })
+    }
+
+    /// What it drives ends where `shutdown` begins.
+    pub(crate) fn end_with(&self, shutdown: &Shutdown) {
+        // Called once; were it called again, the first would do.
+        let _ = self.shutdown.set(shutdown.clone());
+    }
+
+    /// Begins a move, or takes up the one that is under way, and drives it in the background.
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        (tenant, name): (TenantId, &CollectionName),
+        to: &Destination,
+    ) -> Result<MoveProgress, Failure> {
+        let collection = self.deps.catalog.read_collection(tenant, name).await?;
+        if collection.placements.moving.is_some() {
+            return self.take_up(&collection, to);
+        }
+        match self.begin_anew(&collection, to).await {
+            Ok(begun) => Ok(self.drive_in_background(&begun)),
+            Err(refusal) => {
+                // Somebody else may have begun one at the same time.
+                let now = self.deps.catalog.read_collection(tenant, name).await?;
+                if now.placements.moving.is_some() { self.take_up(&now, to) } else { Err(refusal) }
+            }
+        }
+    }
+
+    fn take_up(self: &Arc<Self>, collection: &Collection, to: &Destination) -> Result<MoveProgress, Failure> {
+        if let Some(moving) = &collection.placements.moving {
+            check_destination(collection, moving, to)?;
+        }
+        Ok(self.drive_in_background(collection))
+    }
+
+    /// How the collection's move stands.
+    pub(crate) async fn progress(
+        &self,
+        tenant: TenantId,
+        name: &CollectionName,
+    ) -> Result<MoveProgress, Failure> {
+        let collection = self.deps.catalog.read_collection(tenant, name).await?;
+        let driven = self.driven().get(&collection.part()).map(|counts| counts.progress());
+        let standing = MoveProgress::standing(&collection);
+        // What was driven here may be long over, and another move be driven elsewhere.
+        let is_of_this = |driven: &MoveProgress| match driven.state {
+            MoveState::UnderWay => true,
+            MoveState::Stopped => driven.to == standing.to || standing.state == MoveState::None,
+            _ => standing.state == MoveState::None && driven.to == standing.to,
+        };
+        Ok(driven.filter(is_of_this).unwrap_or(standing))
+    }
+
+    /// Gives up a move whose target nobody reads yet.
+    pub(crate) async fn cancel(
+        &self,
+        tenant: TenantId,
+        name: &CollectionName,
+    ) -> Result<MoveProgress, Failure> {
+        let collection = self.deps.catalog.read_collection(tenant, name).await?;
+        let part = collection.part();
+        let Some(moving) = &collection.placements.moving else {
+            return Err(Failure::new(
+                ErrorCode::NotFound,
+                format!("the collection {name} is not being moved"),
+            ));
+        };
+        if !self.deps.catalog.cancel_move(&part, moving).await? {
+            let message = "reads have switched already: begin it again, and it comes to its end";
+            return Err(Failure::new(ErrorCode::Conflict, message));
+        }
+        self.clear_later(&part).await?;
+        let cancelled = MoveProgress::standing(&collection);
+        Ok(MoveProgress { state: MoveState::GivenUp, ..cancelled })
+    }
+
+    fn drive_in_background(self: &Arc<Self>, collection: &Collection) -> MoveProgress {
+        let part = collection.part();
+        let mut driven = self.driven();
+        let under_way = driven.get(&part).filter(|counts| counts.progress().state == MoveState::UnderWay);
+        if let Some(counts) = under_way {
+            return counts.progress();
+        }
+        let counts = Arc::new(Counts::new(MoveProgress::standing(collection)));
+        driven.insert(part, Arc::clone(&counts));
+        drop(driven);
+        let progress = counts.progress();
+        let mover = Arc::clone(self);
+        let drive = async move {
+            let driven = match mover.shutdown.get() {
+                Some(shutdown) => {
+                    tokio::select! {
+                        driven = mover.drive(&part, &counts) => driven,
+                        () = shutdown.begun() => Err(Failure::new(ErrorCode::Unavailable, "the service ends")),
+                    }
+                }
+                None => mover.drive(&part, &counts).await,
+            };
+            if let Err(failure) = &driven {
+                tracing::error!(%failure, %part, "a move stopped; begun again, it is taken up where it stands");
+            }
+            counts.end(driven);
+        };
+        match self.shutdown.get() {
+            Some(shutdown) => shutdown.spawn(drive),
+            None => drop(tokio::spawn(drive)),
+        }
+        progress
+    }
+
+    /// Takes a move from where it stands to its end.
+    async fn drive(&self, part: &Part, counts: &Counts) -> Result<(), Failure> {
+        let catalog = &self.deps.catalog;
+        let reached = loop {
+            let collection = self.see(part).await?;
+            let Some(moving) = collection.placements.moving.clone() else {
+                break collection.placements.read.clone();
+            };
+            // Whoever wrote this may have died at once: others may believe what was before.
+            counts.at(moving.stage);
+            catalog.until_believed().await;
+            let written = match moving.stage {
+                MoveStage::Filling => {
+                    self.fill((&collection, &moving), counts).await?;
+                    catalog.switch_move(part, &moving).await?
+                }
+                MoveStage::Leaving => catalog.finish_move(part, &moving).await?,
+            };
+            if written {
+                tracing::info!(%part, placement = %moving.other, stage = ?moving.stage, "a move went on");
+            }
+        };
+        self.clear_later(part).await?;
+        if counts.progress().to == reached.as_str() { Ok(()) } else { Err(given_up()) }
+    }
+
+    /// Clears what was left, once nobody believes any more that it is written to.
+    async fn clear_later(&self, part: &Part) -> Result<(), Failure> {
+        self.deps.catalog.until_believed().await;
+        self.reconciler.clear_left(part).await
+    }
+
+    /// The collection as the catalog has it now.
+    async fn see(&self, part: &Part) -> Result<Arc<Collection>, Failure> {
+        let gone = || Failure::new(ErrorCode::NotFound, "the collection was deleted meanwhile");
+        self.deps.catalog.read_by_part(part).await?.ok_or_else(gone)
+    }
+
+    /// Fails where the move is not under way any more.
+    async fn check_under_way(&self, part: &Part, moving: &Move) -> Result<(), Failure> {
+        if self.see(part).await?.placements.moving.as_ref() == Some(moving) {
+            return Ok(());
+        }
+        Err(given_up())
+    }
+
+    fn driven(&self) -> MutexGuard<'_, HashMap<Part, Arc<Counts>>> {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn given_up() -> Failure {
+    Failure::new(ErrorCode::Conflict, "the move was given up, or another process has taken it on")
+}
+
+/// Where a move goes to.
+fn destination<'a>(collection: &'a Collection, moving: &'a Move) -> &'a Placement {
+    match moving.stage {
+        MoveStage::Filling => &moving.other,
+        MoveStage::Leaving => &collection.placements.read,
+    }
+}

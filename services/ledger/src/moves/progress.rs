@@ -1,0 +1,149 @@
+//! How far a move is, for administrators.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::placements::MoveStage;
+use vidimus_domain::{Failure, ImageId};
+
+use super::destination;
+
+/// Whether a move goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveState {
+    /// This process drives it.
+    UnderWay,
+    /// It has come to its end.
+    Done,
+    /// It was given up, and the collection stays where it is.
+    GivenUp,
+    /// It stopped; begun again, it is taken up where it stands.
+    Stopped,
+    /// The catalog has it, and this process does not drive it.
+    Standing,
+    /// There is none.
+    None,
+}
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveStep {
+    /// Waiting until every process writes to both placements.
+    Beginning,
+    /// Records are said on the log.
+    Saying,
+    /// Indexing projects what was said.
+    Projecting,
+    /// Records are compared with the target's points.
+    Comparing,
+    /// Reads have switched; waiting until nobody reads what was.
+    Leaving,
+}
+
+/// How far a move is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveProgress {
+    /// Whether it goes on.
+    pub state: MoveState,
+    /// What is being done, or was last.
+    pub step: MoveStep,
+    /// Where the collection was.
+    pub from: String,
+    /// Where it goes.
+    pub to: String,
+    /// Records that were said on the log, those that were said again too.
+    pub said_records: u64,
+    /// Records that were compared with the target's points.
+    pub compared_records: u64,
+    /// Records that differed after the first projection and were said again.
+    pub differences: u64,
+    /// Why it stopped; empty where it did not.
+    #[serde(default)]
+    pub failure: String,
+}
+
+impl MoveProgress {
+    /// Of the move that the catalog has.
+    pub(super) fn standing(collection: &Collection) -> Self {
+        let placements = &collection.placements;
+        let read = placements.read.to_string();
+        let (state, step, from, to) = match &placements.moving {
+            None => (MoveState::None, MoveStep::Beginning, read.clone(), read),
+            Some(moving) => {
+                let to = destination(collection, moving).to_string();
+                let from = if moving.stage == MoveStage::Filling { read } else { moving.other.to_string() };
+                (MoveState::Standing, step_of(moving.stage), from, to)
+            }
+        };
+        let failure = String::new();
+        Self { state, step, from, to, said_records: 0, compared_records: 0, differences: 0, failure }
+    }
+}
+
+const fn step_of(stage: MoveStage) -> MoveStep {
+    match stage {
+        MoveStage::Filling => MoveStep::Beginning,
+        MoveStage::Leaving => MoveStep::Leaving,
+    }
+}
+
+/// Counts while a move is driven.
+pub(crate) struct Counts {
+    progress: Mutex<MoveProgress>,
+    /// The records that the comparison under way found to differ.
+    differing: Mutex<Vec<ImageId>>,
+}
+
+impl Counts {
+    pub(super) fn new(standing: MoveProgress) -> Self {
+        let progress = Mutex::new(MoveProgress { state: MoveState::UnderWay, ..standing });
+        Self { progress, differing: Mutex::default() }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, MoveProgress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn progress(&self) -> MoveProgress {
+        self.locked().clone()
+    }
+
+    pub(super) fn at(&self, stage: MoveStage) {
+        self.step(step_of(stage));
+    }
+
+    pub(super) fn step(&self, step: MoveStep) {
+        self.locked().step = step;
+    }
+
+    pub(super) fn said(&self, records: u64) {
+        self.locked().said_records += records;
+    }
+
+    pub(crate) fn compared(&self) {
+        self.locked().compared_records += 1;
+    }
+
+    pub(crate) fn differed(&self, image: ImageId) {
+        self.locked().differences += 1;
+        self.differing.lock().unwrap_or_else(PoisonError::into_inner).push(image);
+    }
+
+    pub(crate) fn take_differing(&self) -> Vec<ImageId> {
+        std::mem::take(&mut *self.differing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn end(&self, driven: Result<(), Failure>) {
+        let mut progress = self.locked();
+        match driven {
+            Ok(()) => progress.state = MoveState::Done,
+            Err(failure) => {
+                progress.state = MoveState::Stopped;
+                progress.failure = failure.message;
+            }
+        }
+    }
+}

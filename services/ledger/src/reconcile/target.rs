@@ -1,0 +1,110 @@
+//! The target of a move, compared with the records; and what a collection has left, cleared.
+
+use std::sync::PoisonError;
+
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::point::Gallery;
+use vidimus_domain::record::is_fresh;
+use vidimus_domain::{Failure, ImageId, Part, Placement, UnixMillis};
+use vidimus_runtime::errors::failure_from_port;
+
+use super::{Reconciled, Reconciler, Scope};
+use crate::moves::Counts;
+
+/// A clearing of a placement that was left.
+#[derive(Clone, Copy)]
+pub(super) struct Clearing {
+    began_at: UnixMillis,
+    done_at: UnixMillis,
+    /// What the index had lost before.
+    losses: u64,
+}
+
+impl Reconciler {
+    /// Compares all of the collection's records with the points of another placement, and says what differs. Returns the records that
+    /// do.
+    pub(crate) async fn compare_target(
+        &self,
+        collection: &Collection,
+        target: &Placement,
+        counts: &Counts,
+    ) -> Result<Vec<ImageId>, Failure> {
+        let scope = self.scope_of(collection, target, Some(counts)).await?;
+        self.compare(&scope, &mut Reconciled::default()).await?;
+        Ok(counts.take_differing())
+    }
+
+    /// Which of these records' points in the placement are not yet what the records say.
+    pub(crate) async fn still_differing(
+        &self,
+        collection: &Collection,
+        target: &Placement,
+        images: &[ImageId],
+    ) -> Result<Vec<ImageId>, Failure> {
+        let scope = self.scope_of(collection, target, None).await?;
+        let mut differing = Vec::new();
+        for image in images {
+            if self.still_differs(&scope, *image).await.map_err(failure_from_port)? {
+                differing.push(*image);
+            }
+        }
+        Ok(differing)
+    }
+
+    async fn scope_of<'a>(
+        &self,
+        collection: &'a Collection,
+        target: &Placement,
+        counts: Option<&'a Counts>,
+    ) -> Result<Scope<'a>, Failure> {
+        let patience = self.patience().await.map_err(failure_from_port)?;
+        let gallery: Gallery = collection.gallery_in(target);
+        let now = self.deps.clock.now();
+        Ok(Scope { collection, gallery, since: None, now, patience, counts })
+    }
+
+    /// Clears the placements that the collection has left, as long as something may come there; remembers those that are clean.
+    pub(crate) async fn clear_left(&self, part: &Part) -> Result<(), Failure> {
+        let read_at = self.deps.clock.now();
+        let Some(collection) = self.deps.catalog.read_by_part(part).await? else { return Ok(()) };
+        for placement in collection.placements.to_clear() {
+            let began_at = self.deps.clock.now();
+            // It may be entered again some time after it is clean: what was read long ago says nothing of it.
+            if !is_fresh(read_at, began_at) {
+                return Ok(());
+            }
+            let gallery = collection.gallery_in(placement);
+            let losses = self.deps.index.losses();
+            self.deps.index.remove_part(&gallery).await.map_err(failure_from_port)?;
+            let done_at = self.deps.clock.now();
+            if collection.placements.cleared(placement, (began_at, done_at)).is_some() {
+                let clearing = Clearing { began_at, done_at, losses };
+                self.remember_clean(gallery, clearing).await?;
+            }
+        }
+        if collection.placements.tidied(read_at).is_some() {
+            self.deps.catalog.cleared(part, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers in the catalog that the placement is clean, once the first clearing after which nothing could come is durable: what
+    /// a power loss could bring back is not gone. Until then the next walk clears it again.
+    async fn remember_clean(&self, gallery: Gallery, clearing: Clearing) -> Result<(), Failure> {
+        let first = {
+            let mut clearings = self.clearings.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = clearings.entry(gallery.clone()).or_insert(clearing);
+            if known.losses != clearing.losses {
+                *known = clearing;
+            }
+            *known
+        };
+        let durable_before = self.deps.index.flush(self.deps.clock.now()).await.map_err(failure_from_port)?;
+        if durable_before < first.done_at || self.deps.index.losses() != first.losses {
+            return Ok(());
+        }
+        self.deps.catalog.cleared(&gallery.part, Some((&gallery.placement, first.began_at))).await?;
+        self.clearings.lock().unwrap_or_else(PoisonError::into_inner).remove(&gallery);
+        Ok(())
+    }
+}
