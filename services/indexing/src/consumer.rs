@@ -159,7 +159,10 @@ impl Consumer {
         loop {
             let error = match traces::step("project records", self.projector.project_changes(&changes)).await
             {
-                Ok(()) => return too_new.map_or(Ok(()), Err),
+                Ok(()) => {
+                    self.note_lag(&changes);
+                    return too_new.map_or(Ok(()), Err);
+                }
                 Err(error) => error,
             };
             self.metrics.retries.inc();
@@ -171,6 +174,13 @@ impl Consumer {
                 return Err(error);
             }
             self.pause(&mut pause).await;
+        }
+    }
+
+    fn note_lag(&self, changes: &[Change]) {
+        let now = self.deps.clock.now();
+        for change in changes {
+            self.metrics.lag_seconds.observe(now.since(change.at).as_secs_f64());
         }
     }
 

@@ -2,10 +2,10 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// Changes and points.
-#[derive(Default)]
 pub(crate) struct Metrics {
     /// Changes projected by the consumer of the log.
     pub(crate) changes: Counter,
@@ -21,11 +21,23 @@ pub(crate) struct Metrics {
     pub(crate) commits: Counter,
     /// Changes that were not projected yet when last looked at.
     pub(crate) lag: Gauge,
+    /// From when a change was said until the consumer had projected it.
+    pub(crate) lag_seconds: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            changes: Counter::default(),
+            projected_records: Counter::default(),
+            retries: Counter::default(),
+            left_behind: Counter::default(),
+            losses: Counter::default(),
+            commits: Counter::default(),
+            lag: Gauge::default(),
+            // 5 ms to about three minutes.
+            lag_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 16)),
+        };
         registry.register(
             "vidimus_changes_projected",
             "Changes that the consumer of the log has projected",
@@ -60,6 +72,11 @@ impl Metrics {
             "vidimus_changes_uncommitted",
             "Changes whose projection is not known to be durable yet",
             metrics.lag.clone(),
+        );
+        registry.register(
+            "vidimus_indexing_lag_seconds",
+            "From when a change was said until the consumer of the log had projected it",
+            metrics.lag_seconds.clone(),
         );
         metrics
     }

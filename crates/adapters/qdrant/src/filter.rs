@@ -131,7 +131,6 @@ mod tests {
             replaceable(&part, &versions, Replace::Older),
             replaceable(&part, &versions[..1], Replace::NotNewer),
             removable(&part, &[face], Version::new(1)),
-            without(live(&part), face),
         ] {
             assert!(is_of_part(&filter, &part), "I1: {filter:?}");
         }
