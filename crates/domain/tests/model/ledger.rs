@@ -90,7 +90,7 @@ async fn walk(process: &Process, first_rule: Option<ReadRule>) -> Result<(), Los
     for image in every {
         visit(process, (image, seen.get(&image)), rule).await?;
     }
-    if process.keeps(Rule::LeftIsCleared) {
+    if process.keeps(Rule::LeftIsCleared) && process.with(|world| world.moves_are_there) {
         moves::clear_left(process).await?;
     }
     sweep_photos(process).await
