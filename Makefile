@@ -105,7 +105,7 @@ fuzz: toolchain ## Runs each fuzz target for FUZZ_SECONDS (60) and says how many
 	$(STAGE) "fuzz" scripts/fuzz.sh
 
 # Faces and seconds of the soak: BENCH_FACES=100000, BENCH_SOAK_SECONDS=0 (none).
-bench: toolchain assets models ## Measures a release build against the sum of its parts, all in one run.
+bench: toolchain assets models ## Measures a release build against its parts, one after the other, all in one run.
 	$(STAGE) "release build" cargo build --release --workspace --bins --examples --locked
 	$(STAGE) "bench" $(VIDIMUS_PYTHON) bench/bench.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
 		--photo $(VIDIMUS_ASSETS)/photos/obama.jpg --faces $(or $(BENCH_FACES),100000) --soak-seconds $(or $(BENCH_SOAK_SECONDS),0) $(BENCH_ARGUMENTS)

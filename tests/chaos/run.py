@@ -115,6 +115,8 @@ class Run:
         self.watch.ending.set()
         self.watch.join()
         self.must_go_on()
+        if not self.watch.versions:
+            raise Broken("no point was ever seen, so I5 was not looked at")
 
     def pause(self) -> None:
         """Has the clients end what they are at, and no more."""

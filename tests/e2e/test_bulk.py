@@ -173,7 +173,7 @@ def test_refused_photos_are_reported_with_reasons(service: Service, client, coll
     assert "no face" in reasons["nobody.jpg"]
     assert "JPEG or PNG" in reasons["notes.txt"]
     assert "15728640" in reasons["huge.jpg"]
-    assert list(by_external_id(client, collection)) == ["deep:ada_lovelace.jpg"]
+    wait_until(lambda: list(by_external_id(client, collection)) == ["deep:ada_lovelace.jpg"])
     status, again, _ = run(service, collection, str(source), "--job", report["job"], "--allow-refused")
     assert status == 0 and again["refused"] == 3, again
     status, _, said = run(service, collection, str(folder), "--job", report["job"])

@@ -167,6 +167,13 @@ pub trait FaceIndex: Send + Sync {
     /// still instead of losing something. From then on it speaks of what was written since the loss.
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis>;
 
+    /// The same for whoever commits nothing and has seen so many `losses` before it wrote: the time before which every write since then
+    /// is durable; none where more has been lost meanwhile.
+    async fn flush_since(&self, called_at: UnixMillis, losses: u64) -> PortResult<Option<UnixMillis>> {
+        let covered = self.flush(called_at).await?;
+        Ok((self.losses() == losses).then_some(covered))
+    }
+
     /// How often, since this index was opened, writes that had returned and that no flush had covered may have been lost
     /// without this process ending: the server behind it was away. It only grows, and it does so before a flush covers more
     /// than was durable before the loss.

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ use crate::{IndexingConfig, IndexingDeps};
 const GROUP: &str = "indexing";
 /// How long one wait for changes lasts at most.
 const WAIT: Duration = Duration::from_millis(200);
+/// In a pause it is looked so often whether the index has lost something: whoever searches counts on it being said soon.
+const LOOK: Duration = Duration::from_millis(500);
 /// The pauses between tries grow from the first to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LAST: Duration = Duration::from_secs(10);
@@ -38,6 +41,8 @@ pub(crate) struct Consumer {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) caught_up: watch::Sender<bool>,
     pub(crate) shutdown: Shutdown,
+    /// What the index had lost when it was looked at last.
+    pub(crate) seen_losses: AtomicU64,
 }
 
 /// Whether the same may go well later, here or elsewhere.
@@ -86,7 +91,7 @@ impl Consumer {
     }
 
     async fn consume(&self, pause: &mut Duration) -> PortResult<()> {
-        let losses = self.deps.index.losses();
+        let losses = self.look_for_losses();
         self.deps.baseline.ensure().await?;
         let mut subscription = self.deps.log.subscribe(Topic::Changes, GROUP).await?;
         self.deps.index.begun_again(losses);
@@ -105,13 +110,25 @@ impl Consumer {
                 *pause = PAUSE_FIRST;
             }
             if self.deps.index.losses() != progress.losses {
-                self.metrics.losses.inc();
-                self.caught_up.send_replace(false);
-                tracing::warn!("the index may have lost what it was told last; it is told again");
                 return Ok(());
             }
         }
         self.flush_and_commit(&mut *subscription, &mut progress).await
+    }
+
+    /// What the index has lost so far. Where that is more than was seen, searches wait from now on, however the last try to consume ended.
+    fn look_for_losses(&self) -> u64 {
+        let losses = self.deps.index.losses();
+        if self.seen_losses.swap(losses, Ordering::Relaxed) != losses {
+            self.metrics.losses.inc();
+            self.caught_up.send_replace(false);
+            tracing::warn!("the index may have lost what it was told last; it is told again");
+        }
+        losses
+    }
+
+    fn has_lost(&self) -> bool {
+        self.deps.index.losses() != self.seen_losses.load(Ordering::Relaxed)
     }
 
     /// Waits for changes; returns early, with none, when shutdown begins.
@@ -170,7 +187,7 @@ impl Consumer {
             if error.kind() != PortErrorKind::Unavailable {
                 changes = self.project_each(changes).await;
             }
-            if error.kind() == PortErrorKind::TooNew || self.shutdown.has_begun() {
+            if error.kind() == PortErrorKind::TooNew || self.shutdown.has_begun() || self.has_lost() {
                 return Err(error);
             }
             self.pause(&mut pause).await;
@@ -218,10 +235,15 @@ impl Consumer {
         (changes, too_new)
     }
 
+    /// Ends early where the index has lost something.
     async fn pause(&self, pause: &mut Duration) {
-        tokio::select! {
-            () = self.deps.clock.sleep(*pause) => {}
-            () = self.shutdown.begun() => {}
+        let mut left = *pause;
+        while !left.is_zero() && !self.has_lost() && !self.shutdown.has_begun() {
+            tokio::select! {
+                () = self.deps.clock.sleep(left.min(LOOK)) => {}
+                () = self.shutdown.begun() => {}
+            }
+            left = left.saturating_sub(LOOK);
         }
         *pause = (*pause * 2).min(PAUSE_LAST);
     }

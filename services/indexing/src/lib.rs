@@ -80,6 +80,7 @@ impl Indexing {
         let (caught_up, searchable) = watch::channel(false);
         let consumer = consumer::Consumer {
             config,
+            seen_losses: deps.index.losses().into(),
             deps,
             projector: Arc::clone(&projector),
             metrics,

@@ -274,11 +274,31 @@ async fn what_an_index_lost_is_told_again_and_searches_wait_for_it() {
         world.enrol().await;
         world.until_points(lost).await;
         world.index.lose_power().await.unwrap();
+        until(&mut searchable, false).await;
         world.until_ensured(lost + 1).await;
         world.until_points(lost).await;
         until(&mut searchable, true).await;
         assert_eq!(world.baseline.ensured.load(Ordering::SeqCst), lost + 1);
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_an_index_lost_while_it_could_not_be_asked_is_noticed_too() {
+    let world = World::new().await;
+    let plan = FaultPlan::scripted();
+    for flush in 0..4 {
+        plan.script(Stage::IndexFlush, Moment::Before, flush, Fault::Fail(PortErrorKind::Unavailable));
+    }
+    let index = View { index: world.index.clone(), begun_again: AtomicU64::new(0) };
+    let mut searchable = world.indexing_into(Arc::new(FaultyFaceIndex::new(Arc::new(index), plan)));
+    until(&mut searchable, true).await;
+    world.enrol().await;
+    world.until_ensured(2).await;
+    world.index.lose_power().await.unwrap();
+    until(&mut searchable, false).await;
+    until(&mut searchable, true).await;
+    world.until_points(1).await;
     world.end().await;
 }
 

@@ -68,8 +68,9 @@ impl AuditBatches {
     }
 
     async fn consume(&self) -> PortResult<()> {
-        let incarnation = self.deps.log.incarnation().await?;
+        // Where the log was lost, joining begins it anew, with another name.
         let mut subscription = self.deps.log.subscribe(Topic::Audit, GROUP).await?;
+        let incarnation = self.deps.log.incarnation().await?;
         let mut waiting = BTreeMap::<u32, Waiting>::new();
         loop {
             let records = tokio::select! {

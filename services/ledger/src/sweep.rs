@@ -92,7 +92,14 @@ impl Sweeper {
         let mut failed = None;
         let mut parts = Vec::new();
         for tenant in self.deps.catalog.tenants().await? {
-            for collection in self.deps.catalog.all_collections(tenant.id).await? {
+            let collections = match self.deps.catalog.all_collections(tenant.id).await {
+                Ok(collections) => collections,
+                Err(failure) => {
+                    failed = Some(failure);
+                    continue;
+                }
+            };
+            for collection in collections {
                 let part = collection.part();
                 parts.push(part);
                 failed = self.sweep(&part, &mut swept).await.err().or(failed);

@@ -1,4 +1,4 @@
-//! The port over the shards: opens them, and takes every call off the async threads.
+//! The port over the shards: opens them, and has no call hold up the runtime's other tasks.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

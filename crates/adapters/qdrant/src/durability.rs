@@ -33,9 +33,14 @@ impl Durability {
     pub fn cover(&self, proven_at: Option<UnixMillis>, losses: u64) -> UnixMillis {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let (true, Some(proven_at)) = (state.begun_again >= losses, proven_at) {
-            state.covered = state.covered.max(proven_at.minus(self.durable_after));
+            state.covered = state.covered.max(self.durable_before(proven_at));
         }
         state.covered
+    }
+
+    /// What a server has flushed that has been there without a break until it was proven at this time.
+    pub fn durable_before(&self, proven_at: UnixMillis) -> UnixMillis {
+        proven_at.minus(self.durable_after)
     }
 
     /// Whoever commits has begun again at its commit after so many losses.

@@ -147,6 +147,13 @@ impl FaceIndex for QdrantIndex {
         Ok(self.durability.cover(proven_at, self.connections.losses()).min(called_at))
     }
 
+    async fn flush_since(&self, called_at: UnixMillis, losses: u64) -> PortResult<Option<UnixMillis>> {
+        let proven = self.connections.prove(called_at).await;
+        let proven_at = proven.map_err(|error| error.during("flush index"))?;
+        let covered = proven_at.map(|at| self.durability.durable_before(at).min(called_at));
+        Ok(covered.filter(|_| self.connections.losses() == losses))
+    }
+
     fn losses(&self) -> u64 {
         self.connections.losses()
     }

@@ -63,7 +63,8 @@ impl Mover {
             if differing.is_empty() {
                 return Ok(());
             }
-            let ends = self.say((&part, &differing), counts).await?;
+            let mut ends = Ends::default();
+            self.say_in_pace((&part, moving), &differing, (&mut ends, counts)).await?;
             self.until_projected((&part, moving), &ends).await?;
             differing = self.reconciler.still_differing(collection, &moving.other, &differing).await?;
         }
@@ -83,16 +84,27 @@ impl Mover {
             if page.is_empty() {
                 return Ok(ends);
             }
-            self.check_under_way(part, moving).await?;
             let images = page.iter().map(image_of).collect::<Result<Vec<_>, _>>()?;
-            for some in images.chunks(APPENDS_PER_LOOK) {
-                self.keep_pace().await?;
-                let said = self.say((part, some), counts).await?;
-                for (partition, end) in said.0 {
-                    ends.appended(Position { partition, offset: end.saturating_sub(1) });
-                }
+            self.say_in_pace((part, moving), &images, (&mut ends, counts)).await?;
+        }
+    }
+
+    /// Says many records, as fast as they are projected.
+    async fn say_in_pace(
+        &self,
+        (part, moving): (&Part, &Move),
+        images: &[ImageId],
+        (ends, counts): (&mut Ends, &Counts),
+    ) -> Result<(), Failure> {
+        for some in images.chunks(APPENDS_PER_LOOK) {
+            self.check_under_way(part, moving).await?;
+            self.keep_pace().await?;
+            let said = self.say((part, some), counts).await?;
+            for (partition, end) in said.0 {
+                ends.appended(Position { partition, offset: end.saturating_sub(1) });
             }
         }
+        Ok(())
     }
 
     /// Says these records.

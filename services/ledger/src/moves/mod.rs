@@ -123,11 +123,13 @@ impl Mover {
     fn drive_in_background(self: &Arc<Self>, collection: &Collection) -> MoveProgress {
         let part = collection.part();
         let mut driven = self.driven();
-        let under_way = driven.get(&part).filter(|counts| counts.progress().state == MoveState::UnderWay);
-        if let Some(counts) = under_way {
-            return counts.progress();
+        let standing = MoveProgress::standing(collection);
+        // One that was cancelled meanwhile, and has not seen it yet, is another.
+        let is_this = |at: &MoveProgress| at.state == MoveState::UnderWay && at.to == standing.to;
+        if let Some(at) = driven.get(&part).map(|counts| counts.progress()).filter(is_this) {
+            return at;
         }
-        let counts = Arc::new(Counts::new(MoveProgress::standing(collection)));
+        let counts = Arc::new(Counts::new(standing));
         driven.insert(part, Arc::clone(&counts));
         drop(driven);
         let progress = counts.progress();

@@ -17,9 +17,8 @@ use crate::expiry::{Due, Erased};
 
 use super::{PAGE, Reconciled, Reconciler, Scope};
 
-/// Points that are listed to look at one image once more. An image of more erased faces is said without need, which does no
-/// harm.
-const FACES_PER_RECORD_LISTED: usize = 1000;
+/// Points of a page when one image is looked at once more.
+const POINTS_PAGE: usize = 1000;
 
 /// A collection's record objects, in the order of their image ids.
 struct RecordWalk {
@@ -161,14 +160,35 @@ impl Reconciler {
     /// Reads points and record once more: between the two listings much may have been written. Points come first: what is
     /// projected between the two reads is then older than the record, never newer.
     pub(super) async fn still_differs(&self, scope: &Scope<'_>, image: ImageId) -> PortResult<bool> {
-        let before = FaceId::from_bytes(&image.to_bytes()).ok();
-        let limit = FACES_PER_RECORD_LISTED;
-        let points = self.deps.index.scroll(&scope.gallery, Listing::Everything, before, limit).await?;
-        let of_image: Vec<_> = points.into_iter().filter(|point| point.face.image() == image).collect();
+        let of_image = self.points_of(scope, image).await?;
         let Some(record) = self.records.read(&scope.collection.part(), image).await?.record else {
             return Ok(!of_image.is_empty());
         };
         Ok(differs(&record, &of_image, scope))
+    }
+
+    /// Whether anybody writes to the placement: a move may have left it since the walk began, and then there is nothing to say of it.
+    async fn is_written_to(&self, scope: &Scope<'_>) -> PortResult<bool> {
+        let live = self.deps.catalog.collection_by_part(&scope.collection.part()).await;
+        let failed = |failure| PortError::new(PortErrorKind::Unavailable, "read collection").because(failure);
+        let placements = live.map_err(failed)?.map(|collection| collection.placements.clone());
+        Ok(placements.is_some_and(|of| of.written().any(|placement| *placement == scope.gallery.placement)))
+    }
+
+    /// An image's points, erased ones too.
+    async fn points_of(&self, scope: &Scope<'_>, image: ImageId) -> PortResult<Vec<ListedPoint>> {
+        let mut after = FaceId::from_bytes(&image.to_bytes()).ok();
+        let mut of_image = Vec::new();
+        loop {
+            let listing = Listing::Everything;
+            let page = self.deps.index.scroll(&scope.gallery, listing, after, POINTS_PAGE).await?;
+            let is_last = page.len() < POINTS_PAGE || page.iter().any(|point| point.face.image() != image);
+            after = page.last().map(|point| point.face);
+            of_image.extend(page.into_iter().filter(|point| point.face.image() == image));
+            if is_last {
+                return Ok(of_image);
+            }
+        }
     }
 
     async fn say(
@@ -177,6 +197,9 @@ impl Reconciler {
         (image, seen): (ImageId, Vec<(FaceNumber, Version)>),
         found: &mut Reconciled,
     ) -> PortResult<()> {
+        if !self.is_written_to(scope).await? {
+            return Ok(());
+        }
         scope.counts.inspect(|counts| counts.differed(image));
         let at = self.deps.clock.now();
         self.changes.append(&Change { part: scope.collection.part(), image, seen, at }).await?;

@@ -128,7 +128,14 @@ impl Reconciler {
         let mut failed = None;
         let mut moving = 0;
         for tenant in self.deps.catalog.tenants().await? {
-            for collection in self.deps.catalog.all_collections(tenant.id).await? {
+            let collections = match self.deps.catalog.all_collections(tenant.id).await {
+                Ok(collections) => collections,
+                Err(failure) => {
+                    failed = Some(failure);
+                    continue;
+                }
+            };
+            for collection in collections {
                 let gallery = collection.gallery();
                 let scope = Scope { collection: &collection, gallery, since, now, patience, counts: None };
                 failed = self.walk(&scope, &mut found).await.err().or(failed);

@@ -1,6 +1,7 @@
 //! The target of a move, compared with the records; and what a collection has left, cleared.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::point::Gallery;
@@ -30,7 +31,16 @@ impl Reconciler {
         counts: &Counts,
     ) -> Result<Vec<ImageId>, Failure> {
         let scope = self.scope_of(collection, target, Some(counts)).await?;
-        self.compare(&scope, &mut Reconciled::default()).await?;
+        let mut found = Reconciled::default();
+        self.compare(&scope, &mut found).await?;
+        if found.unreadable_records > 0 {
+            // Their points are where they are read now, and would be left there.
+            let message = format!(
+                "{} records cannot be read, and their faces would be lost: mend or delete them first",
+                found.unreadable_records
+            );
+            return Err(Failure::unavailable(message, Duration::from_secs(1)));
+        }
         Ok(counts.take_differing())
     }
 
@@ -99,8 +109,8 @@ impl Reconciler {
             }
             *known
         };
-        let durable_before = self.deps.index.flush(self.deps.clock.now()).await.map_err(failure_from_port)?;
-        if durable_before < first.done_at || self.deps.index.losses() != first.losses {
+        let flushed = self.deps.index.flush_since(self.deps.clock.now(), first.losses).await;
+        if flushed.map_err(failure_from_port)?.is_none_or(|durable_before| durable_before < first.done_at) {
             return Ok(());
         }
         self.deps.catalog.cleared(&gallery.part, Some((&gallery.placement, first.began_at))).await?;
