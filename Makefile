@@ -19,10 +19,10 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed test-chaos chaos outage stack stack-down test-qdrant fuzz bench fmt clippy deny requirements clean
+.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed test-chaos chaos outage stack stack-down test-qdrant fuzz bench bench-distributed fmt clippy deny requirements clean
 
 help: ## Lists the commands.
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-21s %s\n' "$$name" "$$text"; done
 
 demo: build models ## Builds, starts a service on an empty directory, and shows it with boto3 and real photos.
 	$(STAGE) "demo" $(VIDIMUS_PYTHON) demo/demo.py --binary $(VIDIMUS) --photos $(VIDIMUS_ASSETS)/photos --out demo-out
@@ -109,6 +109,13 @@ bench: toolchain assets models ## Measures a release build against its parts, on
 	$(STAGE) "release build" cargo build --release --workspace --bins --examples --locked
 	$(STAGE) "bench" $(VIDIMUS_PYTHON) bench/bench.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
 		--photo $(VIDIMUS_ASSETS)/photos/obama.jpg --faces $(or $(BENCH_FACES),100000) --soak-seconds $(or $(BENCH_SOAK_SECONDS),0) $(BENCH_ARGUMENTS)
+
+bench-distributed: toolchain assets models seaweedfs kafka ## Measures separate processes against their parts, and bulk jobs against the encoder.
+	$(STAGE) "release build" cargo build --release --workspace --bins --examples --locked
+	$(STAGE) "bench, distributed" $(VIDIMUS_PYTHON) bench/distributed.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
+		--photo $(VIDIMUS_ASSETS)/photos/obama.jpg --faces $(or $(BENCH_FACES),100000)
+	$(STAGE) "bench, bulk" $(VIDIMUS_PYTHON) bench/bulk.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
+		--photo $(VIDIMUS_ASSETS)/photos/obama.jpg
 
 fmt: ## Formats the Rust code.
 	@cargo fmt --all
