@@ -9,6 +9,10 @@ type Broken = (&'static [Rule], &'static [Invariant]);
 
 const SEEDS: u64 = 4_000;
 
+/// Seeds that are tried first, of rules whose absence shows late.
+const KNOWN: [(Rule, u64); 3] =
+    [(Rule::MovesDropLater, 452), (Rule::PlacementsAreLeased, 3_194), (Rule::SearchesLookAgain, 1_583)];
+
 fn check(broken: &[Broken]) {
     check_runs(scenario::run, broken);
 }
@@ -23,7 +27,8 @@ fn check_runs(
             let finds = |seed: &u64| {
                 run(*seed, rules).is_err_and(|failure| failure.violation.invariant == *invariant)
             };
-            let found = (0..SEEDS).find(finds);
+            let known = KNOWN.iter().filter(|(rule, _)| rules.contains(rule)).map(|(_, seed)| *seed);
+            let found = known.chain(0..SEEDS).find(finds);
             println!("without {rules:?}: {invariant:?} at seed {found:?}");
             if found.is_none() {
                 missing.push((rules, invariant));
