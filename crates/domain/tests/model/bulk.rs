@@ -8,7 +8,7 @@ use vidimus_domain::record::{
     Acceptance, BulkPhoto, PhotoKey, Record, State, Write, accept, embedded, is_fresh, refuse,
 };
 use vidimus_domain::time::ERASED_KEPT;
-use vidimus_domain::{FaceId, ImageId, RequestId};
+use vidimus_domain::{FaceId, ImageId, RequestId, Version};
 
 use crate::client::{Sent, draw_enrolment, patience, wait_a_little};
 use crate::executor::{Kind, Lost, Process};
@@ -35,8 +35,9 @@ pub enum Outcome {
     Otherwise,
 }
 
-/// Accepts a photo. On return its record is written and it is said on the log, or something has come of it already.
-async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<(), Lost> {
+/// Accepts a photo. On return its record is written and it is said on the log, or something has come of it already. Returns the
+/// version of the record that holds it.
+async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<Version, Lost> {
     let (image, began) = (request.origin.image, process.now());
     loop {
         if !is_fresh(began, process.now()) && process.keeps(Rule::AttemptDeadline) {
@@ -70,20 +71,20 @@ async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<(
         let cause = Cause::Acceptance(request.number);
         if in_time && process.write_record(&record, &read, cause).await? == Written::Yes {
             process.count("a photo was accepted");
-            return process.append_photo(image).await;
+            process.append_photo(image).await?;
+            return Ok(record.version);
         }
     }
 }
 
 /// Who finds the photo waiting says so again: whoever accepted it may have died before (rule 3).
-async fn say_again(process: &Process, record: Option<&Record>) -> Result<(), Lost> {
-    match record {
-        Some(record) if record.state == State::Accepted && process.keeps(Rule::AcceptanceAppendsAgain) => {
-            process.count("a retry found its photo accepted");
-            process.append_photo(record.origin.image).await
-        }
-        _ => Ok(()),
+async fn say_again(process: &Process, record: Option<&Record>) -> Result<Version, Lost> {
+    let record = record.ok_or(Lost)?;
+    if record.state == State::Accepted && process.keeps(Rule::AcceptanceAppendsAgain) {
+        process.count("a retry found its photo accepted");
+        process.append_photo(record.origin.image).await?;
     }
+    Ok(record.version)
 }
 
 fn forgotten(process: &Process) -> RequestId {
@@ -166,10 +167,10 @@ async fn begin(process: &Process, sent: &Sent) -> Result<(), Lost> {
     let accepted = reply.clone();
     process.spawn(Kind::Server, "bulk", |server| async move {
         let taken = accept_photo(&server, &sent.request).await;
-        if taken.is_ok() {
-            server.with(|world| world.audit.acceptance_answered(sent.request.origin.image));
+        if let Ok(version) = taken {
+            server.with(|world| world.audit.acceptance_answered(sent.request.origin.image, version));
         }
-        accepted.give(taken);
+        accepted.give(taken.map(drop));
     });
     let wait = process.with(|world| patience(&mut world.random));
     reply.wait(process, wait).await
