@@ -20,14 +20,14 @@ use crate::reply::Reply;
 use crate::rules::Rule;
 use crate::world::Cause;
 
-/// The longest that a job which has its answer is begun again: with the longest that a call is on its way, less than the day
-/// for which it is remembered.
+/// The longest that a job is begun again after its photo is known to have waited still: with the longest that a call is on its
+/// way, less than the day for which it is remembered from then on.
 const AGAIN_FOR: Duration = hours(8);
 
 /// What has come of a job's photo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It waits.
+    /// It waits, for this job or for one that it found there.
     Waiting,
     /// These faces are its own.
     Enrolled(Vec<FaceId>),
@@ -117,13 +117,14 @@ async fn outcome(process: &Process, request: &EnrolmentRequest) -> Result<Outcom
 }
 
 /// A job of one photo: has it accepted, waits for what comes of it, and is begun again for as long as it may be, also when
-/// that is known.
+/// that is known. Whoever was not told what has come of it cannot tell since when it is remembered for a day only: that day
+/// counts from when its photo waited for certain. What waits after that day may be somebody else's.
 pub async fn run_job(process: &Process) {
     let sent = process.with(draw_enrolment);
-    let mut known_at = None;
+    let (mut waited_at, mut is_known) = (sent.issued_at, false);
     for attempt in 0..12 {
-        let now = process.now();
-        if known_at.is_some_and(|at| now.since(at) > AGAIN_FOR) || (known_at.is_some() && attempt > 8) {
+        let is_late = process.now().since(waited_at) > AGAIN_FOR;
+        if (is_late && process.keeps(Rule::JobsAreBegunAgainInTime)) || (is_known && attempt > 8) {
             return;
         }
         if begin(process, &sent).await.is_err() {
@@ -132,13 +133,17 @@ pub async fn run_job(process: &Process) {
             continue;
         }
         for _ in 0..20 {
+            let asked_at = process.now();
             match outcome(process, &sent.request).await {
                 Ok(Outcome::Waiting) => {
+                    if asked_at.since(waited_at) <= AGAIN_FOR {
+                        waited_at = asked_at;
+                    }
                     let pause = process.with(|world| world.random.between(millis(100), hours(4)));
                     process.sleep(pause).await;
                 }
                 Ok(outcome) => {
-                    known_at.get_or_insert(process.now());
+                    is_known = true;
                     answered(process, &sent, outcome);
                     break;
                 }
