@@ -138,6 +138,22 @@ async fn what_somebody_else_brought_in_is_already_there() {
 }
 
 #[tokio::test]
+async fn what_a_job_brought_in_and_is_deleted_is_gone_though_another_brings_it_in_again() {
+    let world = World::new().await;
+    let mine = || photo(&world, "one", "a.jpg", "ada");
+    accept(&world, mine()).await.unwrap();
+    enrol(&world).await;
+    let state = accept(&world, mine()).await.unwrap();
+    world.delete(&[FaceId::from_bytes(&state.face_ids[0]).unwrap()]).await.unwrap();
+    let other = accept(&world, photo(&world, "other", "a.jpg", "ada")).await.unwrap();
+    assert_eq!(other.outcome(), BulkOutcome::Waiting);
+    for (job, expected) in [("one", BulkOutcome::Gone), ("other", BulkOutcome::Waiting)] {
+        assert_eq!(states(&world, job, &[&state]).await[0].outcome(), expected, "{job}");
+    }
+    assert_eq!(outcome(&world, mine()).await, BulkOutcome::Gone);
+}
+
+#[tokio::test]
 async fn without_a_name_of_its_own_a_photo_is_known_in_its_job() {
     let world = World::new().await;
     for (job, name) in [("one", "a.jpg"), ("one", "b.jpg"), ("two", "a.jpg"), ("one", "a.jpg")] {

@@ -104,7 +104,7 @@ fn forgetful(process: &Process, mut record: Record) -> Record {
 async fn outcome(process: &Process, request: &EnrolmentRequest) -> Result<Outcome, Lost> {
     let read = process.read_record(request.origin.image).await?;
     let Some(record) = read.record else { return Ok(Outcome::Otherwise) };
-    if record.state == State::Accepted {
+    if record.waits_for(&request.id) {
         return Ok(Outcome::Waiting);
     }
     let live = |number| record.face(number).is_some_and(|face| face.live().is_some());

@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// Seeds with jobs that once broke something.
-const REGRESSIONS: &[u64] = &[5797, 6896, 12546, 18326, 19236];
+const REGRESSIONS: &[u64] = &[5797, 6896, 7656, 12546, 18326, 19236];
 
 /// Runs to draw; `MODEL_CASES` says otherwise.
 fn cases() -> u32 {
