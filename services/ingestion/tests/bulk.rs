@@ -13,7 +13,7 @@ use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::record::{Record, State, Write, embedded, refuse};
 use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::{ErrorCode, FaceId, Failure, Nonce, Template};
-use vidimus_ports::faulty::{BlobKind, Fault, Moment, Stage};
+use vidimus_ports::faulty::{BlobKind, Fault, Gate, Moment, Stage};
 use vidimus_ports::{Append, Clock, EventLog, PortErrorKind, Topic};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::BulkOutcome;
@@ -273,6 +273,25 @@ async fn ready_templates_are_faces_of_one_record_without_a_photo() {
     world.delete(&gone).await.unwrap();
     let after = import(&world, templates(&world, "job", faces())).await.unwrap();
     assert_eq!(after.outcome(), BulkOutcome::Gone, "what was deleted stays so");
+}
+
+/// What an import reads after a day may have forgotten it.
+#[tokio::test]
+async fn templates_that_slept_on_their_way_are_given_up() {
+    for (asleep, expected) in [(DAY / 48, None), (DAY + DAY / 24, Some(ErrorCode::Unavailable))] {
+        let world = World::new().await;
+        let gate = Gate::closed();
+        world.faults.script(Stage::BlobRead, Moment::After, 0, Fault::Pause(gate.clone()));
+        let request = templates(&world, "job", vec![ready(vec![0.6, 0.8], "ada")]);
+        let meanwhile = async {
+            tokio::time::timeout(Duration::from_secs(10), gate.reached_by(1)).await.unwrap();
+            world.clock.advance(asleep);
+            gate.open();
+        };
+        let (answer, ()) = tokio::join!(import(&world, request), meanwhile);
+        assert_eq!(answer.err().map(|failure| failure.code), expected);
+        assert_eq!(world.records().await.len(), usize::from(expected.is_none()));
+    }
 }
 
 #[tokio::test]
