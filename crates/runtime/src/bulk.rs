@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tonic::Request;
+use vidimus_domain::record::is_fresh;
 use vidimus_domain::{ErrorCode, Failure, UnixMillis};
 use vidimus_ports::{Clock, Random};
 use vidimus_proto::internal::v1;
@@ -111,11 +112,12 @@ impl BulkJob {
         reader
     }
 
-    /// Offers a photo until it is taken, refused for good, or has been offered often enough.
+    /// Offers a photo until it is taken, refused for good, or has been offered often enough, and for less than an hour: what one
+    /// offer did is remembered for a day, and a job that slept longer would bring back what was deleted meanwhile.
     async fn accept(&self, photo: JobPhoto) -> Result<v1::BulkState, Failure> {
         let request = self.request(photo)?;
-        let mut pause = OFFER_PAUSE_FIRST;
-        let mut offers = 1;
+        let (mut pause, mut offers) = (OFFER_PAUSE_FIRST, 1);
+        let offered_at = self.clock.now();
         loop {
             let failure = match in_time(self.ingestion.accept_photo(Request::new(request.clone()))).await {
                 Ok(state) => return Ok(state.into_inner()),
@@ -128,6 +130,9 @@ impl BulkJob {
             offers += 1;
             let hint = failure.retry_after.unwrap_or_default().min(OFFER_PAUSE_LAST);
             self.clock.sleep(self.jittered(pause.max(hint))).await;
+            if !is_fresh(offered_at, self.clock.now()) {
+                return Err(failure);
+            }
             pause = (pause * 2).min(OFFER_PAUSE_LAST);
         }
     }

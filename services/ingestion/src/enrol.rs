@@ -33,7 +33,7 @@ pub(crate) const ATTEMPTS_MAX: usize = 32;
 
 /// An enrolment that has slept for longer than this since it came in is given up. The record remembers requests for a day:
 /// one that outlived the memory could enrol a face again that was deleted meanwhile.
-pub(crate) const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
+const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
 
 /// One photo on its way in.
 struct Incoming {
@@ -168,16 +168,19 @@ impl Ingestion {
         Ok(text.parse()?)
     }
 
+    /// Gives up what came in too long ago: what it would find may be remembered no more.
+    pub(crate) fn check_age(&self, came_at: UnixMillis) -> Result<(), Failure> {
+        if self.deps.clock.now().since(came_at) < ENROLMENT_AGE_MAX {
+            return Ok(());
+        }
+        Err(Failure::unavailable("the enrolment took too long; try again", Duration::from_secs(1)))
+    }
+
     /// Reads, decides and writes until the record holds the enrolment.
     async fn write_record(&self, incoming: &Incoming) -> Result<Done, Failure> {
         let mut stored = None;
         for _ in 0..ATTEMPTS_MAX {
-            if self.deps.clock.now().since(incoming.came_at) >= ENROLMENT_AGE_MAX {
-                return Err(Failure::unavailable(
-                    "the enrolment took too long; try again",
-                    Duration::from_secs(1),
-                ));
-            }
+            self.check_age(incoming.came_at)?;
             let origin = &incoming.origin;
             let read = self.records.read(&origin.part, origin.image).await.map_err(failure_from_port)?;
             if let Some(done) = self.attempt(incoming, &read, &mut stored).await? {

@@ -13,7 +13,7 @@ use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::record::{Record, State, Write, embedded, refuse};
 use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::{ErrorCode, FaceId, Failure, Nonce, Template};
-use vidimus_ports::faulty::{BlobKind, Fault, Moment, Stage};
+use vidimus_ports::faulty::{BlobKind, Fault, Gate, Moment, Stage};
 use vidimus_ports::{Append, Clock, EventLog, PortErrorKind, Topic};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::BulkOutcome;
@@ -138,6 +138,22 @@ async fn what_somebody_else_brought_in_is_already_there() {
 }
 
 #[tokio::test]
+async fn what_a_job_brought_in_and_is_deleted_is_gone_though_another_brings_it_in_again() {
+    let world = World::new().await;
+    let mine = || photo(&world, "one", "a.jpg", "ada");
+    accept(&world, mine()).await.unwrap();
+    enrol(&world).await;
+    let state = accept(&world, mine()).await.unwrap();
+    world.delete(&[FaceId::from_bytes(&state.face_ids[0]).unwrap()]).await.unwrap();
+    let other = accept(&world, photo(&world, "other", "a.jpg", "ada")).await.unwrap();
+    assert_eq!(other.outcome(), BulkOutcome::Waiting);
+    for (job, expected) in [("one", BulkOutcome::Gone), ("other", BulkOutcome::Waiting)] {
+        assert_eq!(states(&world, job, &[&state]).await[0].outcome(), expected, "{job}");
+    }
+    assert_eq!(outcome(&world, mine()).await, BulkOutcome::Gone);
+}
+
+#[tokio::test]
 async fn without_a_name_of_its_own_a_photo_is_known_in_its_job() {
     let world = World::new().await;
     for (job, name) in [("one", "a.jpg"), ("one", "b.jpg"), ("two", "a.jpg"), ("one", "a.jpg")] {
@@ -257,6 +273,25 @@ async fn ready_templates_are_faces_of_one_record_without_a_photo() {
     world.delete(&gone).await.unwrap();
     let after = import(&world, templates(&world, "job", faces())).await.unwrap();
     assert_eq!(after.outcome(), BulkOutcome::Gone, "what was deleted stays so");
+}
+
+/// What an import reads after a day may have forgotten it.
+#[tokio::test]
+async fn templates_that_slept_on_their_way_are_given_up() {
+    for (asleep, expected) in [(DAY / 48, None), (DAY + DAY / 24, Some(ErrorCode::Unavailable))] {
+        let world = World::new().await;
+        let gate = Gate::closed();
+        world.faults.script(Stage::BlobRead, Moment::After, 0, Fault::Pause(gate.clone()));
+        let request = templates(&world, "job", vec![ready(vec![0.6, 0.8], "ada")]);
+        let meanwhile = async {
+            tokio::time::timeout(Duration::from_secs(10), gate.reached_by(1)).await.unwrap();
+            world.clock.advance(asleep);
+            gate.open();
+        };
+        let (answer, ()) = tokio::join!(import(&world, request), meanwhile);
+        assert_eq!(answer.err().map(|failure| failure.code), expected);
+        assert_eq!(world.records().await.len(), usize::from(expected.is_none()));
+    }
 }
 
 #[tokio::test]

@@ -262,6 +262,14 @@ impl Record {
         self.requests.iter().find(|remembered| remembered.id == *request)
     }
 
+    /// Whether the photo waits to be embedded, as the one that `request` brought. Not where that has had its faces, which are
+    /// gone, and somebody else has brought the photo in again: it would be told nothing until it is forgotten (rule 4).
+    #[must_use]
+    pub fn waits_for(&self, request: &RequestId) -> bool {
+        let has_had_faces = self.remembered(request).is_some_and(|own| !own.faces.is_empty());
+        matches!(self.state, State::Accepted) && !has_had_faces
+    }
+
     /// Whether all that is left of it may go: it is a husk, its day has passed, no request of the day is remembered, and
     /// its image id cannot be derived again (rule 6).
     #[must_use]

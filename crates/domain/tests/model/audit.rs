@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vidimus_domain::record::{FaceBody, IOU_SAME_FACE, Record};
+use vidimus_domain::record::{FaceBody, IOU_SAME_FACE, Record, State};
 use vidimus_domain::retention::Horizon;
-use vidimus_domain::{FaceId, FaceNumber, ImageId, UnixMillis};
+use vidimus_domain::{FaceId, FaceNumber, ImageId, UnixMillis, Version};
 
 use crate::world::Cause;
 
@@ -66,8 +66,8 @@ pub struct Auditor {
     /// Acknowledged deletions and when.
     deleted: BTreeMap<FaceId, UnixMillis>,
     requests: BTreeMap<u64, Effect>,
-    /// Images whose bulk acceptance was acknowledged.
-    taken: BTreeSet<ImageId>,
+    /// Images whose bulk acceptance was acknowledged, and the latest version of the record that this was said of.
+    taken: BTreeMap<ImageId, Version>,
     /// Faces that a search has answered, and when first.
     found: BTreeMap<FaceId, UnixMillis>,
 }
@@ -116,14 +116,22 @@ impl Auditor {
         self.acknowledged.extend(faces);
     }
 
-    /// Somebody was told that the photo is taken.
-    pub fn acceptance_answered(&mut self, image: ImageId) {
-        self.taken.insert(image);
+    /// Somebody was told that the photo is taken: the record had it at that version.
+    pub fn acceptance_answered(&mut self, image: ImageId, version: Version) {
+        let latest = self.taken.entry(image).or_default();
+        *latest = version.max(*latest);
     }
 
-    /// Images of which somebody was told that they are taken: none of them may wait for ever.
+    /// Images of which somebody was told that they are taken.
     pub fn taken(&self) -> impl Iterator<Item = ImageId> {
-        self.taken.iter().copied()
+        self.taken.keys().copied()
+    }
+
+    /// Whether the photo waits and somebody was told that it is taken: it may not do so for ever. Nobody may count on one
+    /// that is brought in again, after all that was told, until that is told too.
+    pub fn is_awaited(&self, record: &Record) -> bool {
+        let told = self.taken.get(&record.origin.image);
+        record.state == State::Accepted && told.is_some_and(|told| *told >= record.version)
     }
 
     /// A search that began then has found these faces, and no others.

@@ -8,7 +8,7 @@ use vidimus_domain::record::{
     Acceptance, BulkPhoto, PhotoKey, Record, State, Write, accept, embedded, is_fresh, refuse,
 };
 use vidimus_domain::time::ERASED_KEPT;
-use vidimus_domain::{FaceId, ImageId, RequestId};
+use vidimus_domain::{FaceId, ImageId, RequestId, Version};
 
 use crate::client::{Sent, draw_enrolment, patience, wait_a_little};
 use crate::executor::{Kind, Lost, Process};
@@ -20,14 +20,14 @@ use crate::reply::Reply;
 use crate::rules::Rule;
 use crate::world::Cause;
 
-/// The longest that a job which has its answer is begun again: with the longest that a call is on its way, less than the day
-/// for which it is remembered.
+/// The longest that a job is begun again after its photo is known to have waited still: with the longest that a call is on its
+/// way, less than the day for which it is remembered from then on.
 const AGAIN_FOR: Duration = hours(8);
 
 /// What has come of a job's photo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It waits.
+    /// It waits, for this job or for one that it found there.
     Waiting,
     /// These faces are its own.
     Enrolled(Vec<FaceId>),
@@ -35,8 +35,9 @@ pub enum Outcome {
     Otherwise,
 }
 
-/// Accepts a photo. On return its record is written and it is said on the log, or something has come of it already.
-async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<(), Lost> {
+/// Accepts a photo. On return its record is written and it is said on the log, or something has come of it already. Returns the
+/// version of the record that holds it.
+async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<Version, Lost> {
     let (image, began) = (request.origin.image, process.now());
     loop {
         if !is_fresh(began, process.now()) && process.keeps(Rule::AttemptDeadline) {
@@ -70,20 +71,20 @@ async fn accept_photo(process: &Process, request: &EnrolmentRequest) -> Result<(
         let cause = Cause::Acceptance(request.number);
         if in_time && process.write_record(&record, &read, cause).await? == Written::Yes {
             process.count("a photo was accepted");
-            return process.append_photo(image).await;
+            process.append_photo(image).await?;
+            return Ok(record.version);
         }
     }
 }
 
 /// Who finds the photo waiting says so again: whoever accepted it may have died before (rule 3).
-async fn say_again(process: &Process, record: Option<&Record>) -> Result<(), Lost> {
-    match record {
-        Some(record) if record.state == State::Accepted && process.keeps(Rule::AcceptanceAppendsAgain) => {
-            process.count("a retry found its photo accepted");
-            process.append_photo(record.origin.image).await
-        }
-        _ => Ok(()),
+async fn say_again(process: &Process, record: Option<&Record>) -> Result<Version, Lost> {
+    let record = record.ok_or(Lost)?;
+    if record.state == State::Accepted && process.keeps(Rule::AcceptanceAppendsAgain) {
+        process.count("a retry found its photo accepted");
+        process.append_photo(record.origin.image).await?;
     }
+    Ok(record.version)
 }
 
 fn forgotten(process: &Process) -> RequestId {
@@ -103,7 +104,7 @@ fn forgetful(process: &Process, mut record: Record) -> Record {
 async fn outcome(process: &Process, request: &EnrolmentRequest) -> Result<Outcome, Lost> {
     let read = process.read_record(request.origin.image).await?;
     let Some(record) = read.record else { return Ok(Outcome::Otherwise) };
-    if record.state == State::Accepted {
+    if record.waits_for(&request.id) {
         return Ok(Outcome::Waiting);
     }
     let live = |number| record.face(number).is_some_and(|face| face.live().is_some());
@@ -116,13 +117,14 @@ async fn outcome(process: &Process, request: &EnrolmentRequest) -> Result<Outcom
 }
 
 /// A job of one photo: has it accepted, waits for what comes of it, and is begun again for as long as it may be, also when
-/// that is known.
+/// that is known. Whoever was not told what has come of it cannot tell since when it is remembered for a day only: that day
+/// counts from when its photo waited for certain. What waits after that day may be somebody else's.
 pub async fn run_job(process: &Process) {
     let sent = process.with(draw_enrolment);
-    let mut known_at = None;
+    let (mut waited_at, mut is_known) = (sent.issued_at, false);
     for attempt in 0..12 {
-        let now = process.now();
-        if known_at.is_some_and(|at| now.since(at) > AGAIN_FOR) || (known_at.is_some() && attempt > 8) {
+        let is_late = process.now().since(waited_at) > AGAIN_FOR;
+        if (is_late && process.keeps(Rule::JobsAreBegunAgainInTime)) || (is_known && attempt > 8) {
             return;
         }
         if begin(process, &sent).await.is_err() {
@@ -131,13 +133,17 @@ pub async fn run_job(process: &Process) {
             continue;
         }
         for _ in 0..20 {
+            let asked_at = process.now();
             match outcome(process, &sent.request).await {
                 Ok(Outcome::Waiting) => {
+                    if asked_at.since(waited_at) <= AGAIN_FOR {
+                        waited_at = asked_at;
+                    }
                     let pause = process.with(|world| world.random.between(millis(100), hours(4)));
                     process.sleep(pause).await;
                 }
                 Ok(outcome) => {
-                    known_at.get_or_insert(process.now());
+                    is_known = true;
                     answered(process, &sent, outcome);
                     break;
                 }
@@ -166,10 +172,10 @@ async fn begin(process: &Process, sent: &Sent) -> Result<(), Lost> {
     let accepted = reply.clone();
     process.spawn(Kind::Server, "bulk", |server| async move {
         let taken = accept_photo(&server, &sent.request).await;
-        if taken.is_ok() {
-            server.with(|world| world.audit.acceptance_answered(sent.request.origin.image));
+        if let Ok(version) = taken {
+            server.with(|world| world.audit.acceptance_answered(sent.request.origin.image, version));
         }
-        accepted.give(taken);
+        accepted.give(taken.map(drop));
     });
     let wait = process.with(|world| patience(&mut world.random));
     reply.wait(process, wait).await

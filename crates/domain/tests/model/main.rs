@@ -37,8 +37,8 @@ use std::collections::BTreeMap;
 
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-/// Seeds that once broke something.
-const REGRESSIONS: &[u64] = &[];
+/// Seeds with jobs that once broke something.
+const REGRESSIONS: &[u64] = &[5797, 6896, 7656, 12546, 18326, 19236];
 
 /// Runs to draw; `MODEL_CASES` says otherwise.
 fn cases() -> u32 {
@@ -48,7 +48,7 @@ fn cases() -> u32 {
 #[test]
 fn what_was_mended_stays_mended() {
     for seed in REGRESSIONS {
-        if let Err(failure) = scenario::run(*seed, &[]) {
+        if let Err(failure) = scenario::run_with_bulk(*seed, &[]) {
             panic!("{failure}");
         }
     }

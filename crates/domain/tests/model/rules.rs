@@ -93,6 +93,8 @@ pub enum Rule {
     AcceptanceAppendsAgain,
     /// A request is remembered for as long as its photo waits, and for a day from then on (rule 4).
     WaitingRequestsStay,
+    /// A job is begun again only within the day for which it is remembered.
+    JobsAreBegunAgainInTime,
     /// A worker commits a photo only when its record is written and the change appended.
     EmbeddingCommitsLast,
     /// A worker that finds a photo embedded appends its change again (rule 3).

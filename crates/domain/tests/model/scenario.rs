@@ -169,7 +169,7 @@ fn start_workers(executor: &mut Executor) {
 /// The worst moment is when something acknowledged is not searchable yet; where none comes, any will do.
 fn is_time_to_lose_log(world: &World, from: u64, step: u64) -> bool {
     let missing = || world.audit.owed(world.now).any(|face| !world.matches(face));
-    let waits = |image| world.blobs.record(image).is_some_and(|(record, _)| record.state == State::Accepted);
+    let waits = |image| world.blobs.record(image).is_some_and(|(record, _)| world.audit.is_awaited(&record));
     let waiting = || world.audit.taken().any(waits);
     let moving = &world.placements.current().0.moving;
     let filling = || moving.as_ref().is_some_and(|moving| moving.stage == MoveStage::Filling);
@@ -259,7 +259,7 @@ fn check_taken(world: &mut World) {
     let mut broken = Vec::new();
     for image in world.audit.taken() {
         let Some((record, _)) = world.blobs.record(image) else { continue };
-        if record.state == State::Accepted {
+        if world.audit.is_awaited(&record) {
             broken.push((Invariant::I2, format!("the photo of {image} was taken and waits for ever")));
         }
         for (face, _) in record.live_faces(world.horizon()) {
@@ -330,6 +330,9 @@ fn check_records(world: &mut World) {
         }
         let live = record.faces.iter().any(|face| face.live().is_some());
         let waits = record.state == State::Accepted;
+        if waits && overdue(world, record.changed_at) {
+            broken.push((Invariant::I2, format!("the photo of {image} waits for ever")));
+        }
         if live != (record.state == State::Enrolled) || (record.photo.is_some() && !live && !waits) {
             broken.push((Invariant::I4, format!("the record of {image} contradicts itself")));
         }

@@ -103,6 +103,7 @@ fn every_rule_of_the_bulk_lane_is_needed() {
         &[
             (&[Rule::RequestMemory], &[I3]),
             (&[Rule::WaitingRequestsStay], &[I3]),
+            (&[Rule::JobsAreBegunAgainInTime], &[I3]),
             (&[Rule::AcceptanceAppendsAgain], &[I2]),
             (&[Rule::EmbeddingCommitsLast], &[I2]),
             (&[Rule::EmbeddingAppendsAgain], &[I2]),

@@ -10,6 +10,7 @@ use vidimus_domain::time::ERASED_KEPT;
 use crate::fixtures::{detected, number, origin};
 use crate::{
     HOUR, LATER, T0, accept_photo, accepted, at, by, changed, enrolment, erased_of, every_state, on, photo,
+    refused,
 };
 
 #[test]
@@ -56,6 +57,28 @@ fn a_job_that_is_remembered_accepts_nothing_again() {
     assert!(!again(&later, long_after.plus(ERASED_KEPT + HOUR)), "after a day it is forgotten");
     let numbers = found.remembered(&"job".parse().expect("it is a request id")).map(|job| job.faces.clone());
     assert_eq!(numbers, Some(vec![number(1)]), "it knows what it brought in");
+}
+
+/// A job that has had its faces hears that they are gone, while somebody else's photo waits in the same record: when it hears
+/// more, it may be forgotten.
+#[test]
+fn a_job_waits_for_no_photo_that_another_has_brought_in_again() {
+    let id = |name: &str| name.parse().expect("it is a request id");
+    assert!(accepted().waits_for(&id("job")) && accepted().waits_for(&id("another")));
+    let found = embedded(&accepted(), vec![detected(0.1)], None, at(LATER)).expect("numbers are left");
+    let erased = erased_of(&found.expect("it was accepted"), LATER.plus(HOUR));
+    for before in [&erased, &refused()] {
+        assert!(!before.waits_for(&id("job")), "{:?}", before.state);
+    }
+    let again = accept_photo(Some(&erased), "other", photo(b'b'), at(LATER.plus(HOUR * 2)));
+    let again = again.expect("it is erased");
+    assert!(again.waits_for(&id("other")) && !again.waits_for(&id("job")));
+    let again = accept_photo(Some(&refused()), "other", photo(b'b'), at(LATER)).expect("it is refused");
+    assert!(again.waits_for(&id("job")), "a job that had none has what comes of this one");
+    let long_after = LATER.plus(ERASED_KEPT * 2);
+    let found = embedded(&again, vec![detected(0.1)], None, at(long_after)).expect("numbers are left");
+    let numbers = found.and_then(|found| Some(found.remembered(&id("job"))?.faces.clone()));
+    assert_eq!(numbers, Some(vec![number(1)]));
 }
 
 #[test]

@@ -234,6 +234,25 @@ async fn a_photo_is_not_offered_for_ever() {
 }
 
 #[tokio::test]
+async fn a_job_that_slept_offers_nothing_again() {
+    let door = Arc::new(Door::default());
+    *door.failures.lock().unwrap() = vec![Failure::unavailable("away", Duration::from_secs(5)); 1000];
+    let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
+    let slow = BulkJob { clock: clock.clone(), ..job(&door) };
+    let answers = all(slow.run(stream::iter([photo("a")])));
+    let meanwhile = async {
+        while door.offers.load(Ordering::SeqCst) == 0 {
+            rest().await;
+        }
+        rest().await;
+        clock.advance(Duration::from_secs(25 * 3600));
+    };
+    let (answers, ()) = tokio::join!(answers, meanwhile);
+    assert_eq!(answers.unwrap()["a"], Err(ErrorCode::Unavailable));
+    assert_eq!(door.offers.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn what_holds_for_all_ends_the_job() {
     let door = Arc::new(Door::default());
     door.failures.lock().unwrap().push(Failure::new(ErrorCode::NotFound, "no such collection"));

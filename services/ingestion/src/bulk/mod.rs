@@ -104,7 +104,8 @@ fn state(record: &Record, job: &RequestId, horizon: Horizon) -> v1::BulkState {
         faces.iter().map(|(face, _)| record.face_id(face.number).to_bytes().to_vec()).collect()
     };
     match &record.state {
-        State::Accepted => of(v1::BulkOutcome::Waiting),
+        State::Accepted if record.waits_for(job) => of(v1::BulkOutcome::Waiting),
+        State::Accepted => of(v1::BulkOutcome::Gone),
         State::Refused(reason) => v1::BulkState { reason: reason.clone(), ..of(v1::BulkOutcome::Refused) },
         State::Erased => of(v1::BulkOutcome::Gone),
         State::Enrolled => {

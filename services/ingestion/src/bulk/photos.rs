@@ -1,7 +1,5 @@
 //! Accepting a photo: photo → record → said on the log → audit → answer.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::Collection;
@@ -19,7 +17,7 @@ use vidimus_runtime::traces;
 
 use super::{job_request, name_in_job, state};
 use crate::Ingestion;
-use crate::enrol::{ATTEMPTS_MAX, ENROLMENT_AGE_MAX, refused};
+use crate::enrol::{ATTEMPTS_MAX, refused};
 
 /// A photo on its way in.
 struct Incoming {
@@ -65,9 +63,7 @@ impl Ingestion {
     /// Reads, decides and writes until the record has the photo, or somebody else's.
     async fn write_acceptance(&self, incoming: &Incoming) -> Result<Taken, Failure> {
         for _ in 0..ATTEMPTS_MAX {
-            if self.deps.clock.now().since(incoming.came_at) >= ENROLMENT_AGE_MAX {
-                return Err(Failure::unavailable("it took too long; try again", Duration::from_secs(1)));
-            }
+            self.check_age(incoming.came_at)?;
             let origin = &incoming.origin;
             let read = self.records.read(&origin.part, origin.image).await.map_err(failure_from_port)?;
             if let Some(taken) = self.attempt_acceptance(incoming, read).await? {

@@ -6,7 +6,7 @@ use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::ids::ImageSource;
 use vidimus_domain::record::{Acceptance, Origin, ReadyFace, Record, Write, import};
-use vidimus_domain::{ErrorCode, Failure, ImageId, RequestId, Template};
+use vidimus_domain::{ErrorCode, Failure, ImageId, RequestId, Template, UnixMillis};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::Written;
@@ -18,6 +18,7 @@ use crate::enrol::{ATTEMPTS_MAX, refused};
 
 /// Templates on their way in.
 struct Incoming {
+    came_at: UnixMillis,
     named: NamedCollection,
     origin: Origin,
     job: RequestId,
@@ -29,10 +30,11 @@ impl Ingestion {
         &self,
         request: v1::ImportTemplatesRequest,
     ) -> Result<v1::BulkState, Failure> {
+        let came_at = self.deps.clock.now();
         let named = named_collection(request.collection.as_ref())?;
         let collection = self.live_collection(&named).await?;
         self.backlog.check().await?;
-        let incoming = self.incoming_templates(&collection, named, &request)?;
+        let incoming = self.incoming_templates(&collection, (named, came_at), &request)?;
         let (record, is_new) = self.write_import(&incoming).await?;
         self.say_changed(&record).await?;
         let collection = self.check_still_live(&incoming.named).await?;
@@ -48,7 +50,7 @@ impl Ingestion {
     fn incoming_templates(
         &self,
         collection: &Collection,
-        named: NamedCollection,
+        (named, came_at): (NamedCollection, UnixMillis),
         request: &v1::ImportTemplatesRequest,
     ) -> Result<Incoming, Failure> {
         let job = job_request(&request.job_id)?;
@@ -71,7 +73,7 @@ impl Ingestion {
         let image = ImageId::derived(&collection.image_id_key, &collection.part(), &digest, source);
         let (part, face_model) = (collection.part(), collection.face_model.clone());
         let origin = Origin { part, image, face_model, external_image_id: None };
-        Ok(Incoming { named, origin, job, faces })
+        Ok(Incoming { came_at, named, origin, job, faces })
     }
 
     fn ready_face(&self, ready: &v1::ReadyTemplate) -> Result<ReadyFace, Failure> {
@@ -104,6 +106,7 @@ impl Ingestion {
     /// Reads, decides and writes until the record has the templates. Returns it and whether this call wrote it.
     async fn write_import(&self, incoming: &Incoming) -> Result<(Record, bool), Failure> {
         for _ in 0..ATTEMPTS_MAX {
+            self.check_age(incoming.came_at)?;
             let origin = &incoming.origin;
             let read = self.records.read(&origin.part, origin.image).await.map_err(failure_from_port)?;
             let collection = self.live_collection(&incoming.named).await?;
