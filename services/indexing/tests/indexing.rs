@@ -273,6 +273,8 @@ async fn what_an_index_lost_is_told_again_and_searches_wait_for_it() {
     for lost in 1..=3_u64 {
         world.enrol().await;
         world.until_points(lost).await;
+        // For as long as that fails it is seen that they wait.
+        world.baseline.failures_left.store(2, Ordering::SeqCst);
         world.index.lose_power().await.unwrap();
         until(&mut searchable, false).await;
         world.until_ensured(lost + 1).await;
@@ -295,6 +297,7 @@ async fn what_an_index_lost_while_it_could_not_be_asked_is_noticed_too() {
     until(&mut searchable, true).await;
     world.enrol().await;
     world.until_ensured(2).await;
+    world.baseline.failures_left.store(2, Ordering::SeqCst);
     world.index.lose_power().await.unwrap();
     until(&mut searchable, false).await;
     until(&mut searchable, true).await;
