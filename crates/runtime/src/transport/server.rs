@@ -12,11 +12,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::util::BoxCloneSyncService;
@@ -104,8 +104,7 @@ impl RoleServer {
             .timeout(self.config.call_timeout)
             .http2_keepalive_interval(Some(self.config.keepalive_interval))
             .http2_keepalive_timeout(Some(self.config.keepalive_interval))
-            .http2_adaptive_window(Some(true))
-            .tcp_nodelay(true);
+            .http2_adaptive_window(Some(true));
         if let Some(tls) = &self.config.tls {
             let tls = tls.load()?.server();
             server = server.tls_config(tls).map_err(TransportError::tonic("use certificates"))?;
@@ -124,7 +123,10 @@ impl RoleServer {
                 health.set(service, false).await;
             }
         };
-        let serving = server.serve_with_incoming_shutdown(router, TcpListenerStream::new(listener), ended);
+        // Where the listener is given, the server's own setting of it counts for nothing: an answer's last frame would wait for the
+        // acknowledgement of the one before, 40 ms.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving = server.serve_with_incoming_shutdown(router, incoming, ended);
         serving.await.map_err(TransportError::tonic("serve roles"))
     }
 }
