@@ -137,15 +137,12 @@ impl Shard {
         let mut has_expired = false;
         for (id, cosine) in scored {
             let Some(found) = payloads.remove(&id) else { continue };
-            match payload::decode(&search.gallery.part, id, found)? {
-                Some(Stored::Live { shown, enrolled_at, expires_at, .. }) => {
-                    if search.horizon.shows(enrolled_at, expires_at) {
-                        candidates.push(Candidate { face: payload::face_id(id)?, cosine, shown });
-                    } else {
-                        has_expired = true;
-                    }
-                }
-                _ => {}
+            let stored = payload::decode(&search.gallery.part, id, found)?;
+            let Some(Stored::Live { shown, enrolled_at, expires_at, .. }) = stored else { continue };
+            if search.horizon.shows(enrolled_at, expires_at) {
+                candidates.push(Candidate { face: payload::face_id(id)?, cosine, shown });
+            } else {
+                has_expired = true;
             }
         }
         Ok((candidates, has_expired))
