@@ -1,4 +1,4 @@
-"""`make bench`: what the service takes over the sum of its parts, all in one run on one machine.
+"""`make bench`: what the service takes over its parts, one after the other, all in one run on one machine.
 
 Fills a directory with synthetic faces, starts the service on it, searches by stored faces through each door, stops the service,
 and measures the parts on a copy of its index and on the same disk. Prints a table of ratios with both figures, and JSON.
@@ -121,6 +121,7 @@ class Bench:
         self.measured["projected_seconds"] = round(time.monotonic() - began, 1)
         self.doors(service)
         self.by_photo(service)
+        # Those of searches by photo are longer or shorter than the others: the mean is taken over all.
         audit_bytes = self.audit_bytes(sum(self.asked))
         self.flood(service)
         service.stop()
@@ -150,11 +151,10 @@ class Bench:
             self.measured[protocol] = self.load(service, "--protocol", protocol, *requests)
 
     def by_photo(self, service: Service) -> None:
-        """The same with a photo, over gRPC; then the encoder alone, on one thread, and its like in Python."""
+        """The same with a photo, over gRPC; then photos of two sizes through the encoder alone, on one thread, and its like in Python."""
         say("search by photo, grpc")
         photo = ["--photo", self.arguments.photo, "--requests", self.arguments.photos, "--seconds", 600]
         self.measured["photo"] = self.load(service, "--protocol", "grpc", *photo)
-        # Its audit records are longer or shorter than the others': the mean is taken over all.
         large = self.folder / "large.jpg"
         say("photos of 12 megapixels")
         self.measured["large"] = self.encoders(large, 20, ["--write-large", large, self.arguments.photo])

@@ -1,7 +1,4 @@
-//! Measures durable puts and appends: `cargo run --release -p vidimus-files --example durable_writes DIRECTORY [BYTES]`.
-//!
-//! With a number of bytes it measures one thing alone and prints it as JSON: appends of a record of that size, one after the
-//! other, as a search waits for its audit record.
+//! Measures durable puts and appends: `cargo run --release -p vidimus-files --example durable_writes DIRECTORY`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +17,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = Directory::open(root)?;
     let random = Arc::new(SystemRandom);
     let log = Arc::new(FileEventLog::open(directory.clone(), LogOptions::default(), &*random)?);
-    if let Some(size) = std::env::args().nth(2) {
-        return one_append(&log, size.parse()?).await;
-    }
     let store = Arc::new(FileBlobStore::open(directory, 0, random)?);
     for writers in [1, 32] {
         for size in [4_000, 300_000] {
@@ -45,22 +39,6 @@ async fn put(store: Arc<FileBlobStore>, size: usize) -> PortResult<()> {
 async fn append(log: Arc<FileEventLog>) -> PortResult<()> {
     let key = SystemRandom.bytes16();
     log.append(Topic::Changes, Append::new(&key, vec![7; 300])).await.map(|_| ())
-}
-
-#[expect(clippy::print_stdout, reason = "the measurement is this program's output")]
-async fn one_append(log: &FileEventLog, size: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let payload = Bytes::from(vec![7; size]);
-    let (started, mut took) = (Instant::now(), Vec::new());
-    while started.elapsed() < RUNS_FOR {
-        let before = Instant::now();
-        log.append(Topic::Audit, Append::new(&SystemRandom.bytes16(), payload.clone())).await?;
-        took.push(before.elapsed());
-    }
-    took.sort_unstable();
-    let millis = |at: usize| took[at].as_secs_f64() * 1e3;
-    let (median, p99) = (millis(took.len() / 2), millis(took.len() * 99 / 100));
-    println!(r#"{{"bytes":{size},"appends":{},"p50_ms":{median},"p99_ms":{p99}}}"#, took.len());
-    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the measurement is this program's output")]
