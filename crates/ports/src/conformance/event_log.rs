@@ -306,18 +306,20 @@ async fn consumers_share_the_partitions(log: &dyn EventLog, random: &dyn Random)
     let mut bench = Bench::new(log, Topic::Changes, random);
     bench.append_many(20).await?;
     let (mut left, mut right) = (bench.subscribe("group").await?, bench.subscribe("group").await?);
-    let mut delivered = Delivered::new();
-    let mut left_had = Delivered::new();
+    let (mut left_had, mut right_had) = (Delivered::new(), Delivered::new());
+    let together = |left: &Delivered, right: &Delivered| -> Delivered {
+        left.iter().chain(right).map(|(position, payload)| (*position, payload.clone())).collect()
+    };
     let deadline = Instant::now() + DEADLINE;
-    while delivered != bench.appended {
-        assert!(Instant::now() < deadline, "{} of 20 delivered in time", delivered.len());
+    while together(&left_had, &right_had) != bench.appended {
+        assert!(Instant::now() < deadline, "{} and {} of 20 in time", left_had.len(), right_had.len());
         left_had.extend(bench.read_some(&mut *left).await?);
-        delivered.extend(left_had.clone());
-        delivered.extend(bench.read_some(&mut *right).await?);
+        right_had.extend(bench.read_some(&mut *right).await?);
     }
     drop(left);
-    let inherited = bench.read(&mut *right, &left_had).await?;
-    assert!(left_had.keys().all(|position| inherited.contains_key(position)));
+    // A partition may have moved after the left consumer was given some of it: that is not given a second time.
+    left_had.retain(|position, _| !right_had.contains_key(position));
+    bench.read(&mut *right, &left_had).await?;
     Ok(())
 }
 
