@@ -24,6 +24,7 @@ fn internal() -> Result<(), Box<dyn Error>> {
         .map(|name| format!("vidimus/internal/v1/{name}.proto"));
     let photos = [
         "EmbedRequest.photo",
+        "EmbedAtRequest.photo",
         "IndexFacesRequest.photo",
         "AcceptPhotoRequest.photo",
         "JobPhoto.photo",

@@ -89,9 +89,7 @@ pub struct Collection {
     pub uid: CollectionUid,
     /// The face model version as clients see it: `1.0` first.
     pub face_model_version: String,
-    /// The face model that its templates are of (I7).
-    pub face_model: FaceModelName,
-    /// The index collections that hold its points.
+    /// The index collections that hold its points, and of which face models these are.
     pub placements: Placements,
     /// Keys the hash that image ids are derived by. It stays in the catalog.
     pub image_id_key: [u8; 32],
@@ -114,15 +112,21 @@ impl Collection {
         Part { tenant: self.tenant, collection: self.uid }
     }
 
+    /// The face model whose templates it is searched by (I7).
+    #[must_use]
+    pub const fn face_model(&self) -> &FaceModelName {
+        &self.placements.face_model
+    }
+
     /// Its address in the index: where it is searched, listed and counted.
     #[must_use]
     pub fn gallery(&self) -> Gallery {
         self.gallery_in(&self.placements.read)
     }
 
-    /// Its addresses in the index that projections are written to.
-    pub fn written_galleries(&self) -> impl Iterator<Item = Gallery> {
-        self.placements.written().map(|placement| self.gallery_in(placement))
+    /// Its addresses in the index that projections are written to, each with the face model whose templates go there.
+    pub fn written_galleries(&self) -> impl Iterator<Item = (Gallery, &FaceModelName)> {
+        self.placements.written().map(|(placement, model)| (self.gallery_in(placement), model))
     }
 
     /// Its address in that index collection.

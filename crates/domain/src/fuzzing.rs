@@ -46,7 +46,7 @@ fn round_trip<T: Stored>(bytes: &[u8]) -> Option<T> {
 fn projections(record: &Record) {
     for now in [UnixMillis::new(0), record.changed_at, record.changed_at.plus(ERASED_KEPT), UnixMillis::NEVER]
     {
-        let projected = projection(record, now);
+        let projected = projection(record, &record.origin.face_model, now);
         assert_eq!(projected.write.len() + projected.remove.len(), record.faces.len());
         for point in &projected.write {
             let number = point.face.number().unwrap_or_else(|| unreachable!("a face's id has its number"));

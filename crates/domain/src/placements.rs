@@ -10,6 +10,10 @@
 //! | from A, [`MoveStage::Leaving`] | B and A | B | A is left |
 //! | none, A is left | B | B | A is cleared, and cleared again until nothing can come there any more |
 //!
+//! A and B may be of two face models: then a face has a template of each while both are written to ([`crate::record::with_models`]),
+//! B is filled with those of its own, and with the reads the collection's face model switches. What the old one's templates were is
+//! taken out of the records before A is left.
+//!
 //! The index knows no fencing: a write, or a removal, that slept may come late, by less than a day (an hour for what was read, the rest
 //! for the call). So a placement that was left is cleared once more when nothing can be written there any more, and is entered
 //! again only when no such clearing can be on its way. Until then a move goes elsewhere; a target needs no clearing, since it is
@@ -32,6 +36,8 @@ const COME: Duration = ERASED_KEPT.saturating_add(READ_FRESH);
 pub struct Placements {
     /// The one that is searched, listed and counted.
     pub read: Placement,
+    /// The face model whose templates that one holds (I7): the collection's.
+    pub face_model: FaceModelName,
     /// The move under way.
     pub moving: Option<Move>,
     /// Those that it has left, where something may still come late.
@@ -43,6 +49,8 @@ pub struct Placements {
 pub struct Move {
     /// The placement that is written to besides the one that is read.
     pub other: Placement,
+    /// The face model whose templates that one holds (I7).
+    pub face_model: FaceModelName,
     /// How far it is.
     pub stage: MoveStage,
     /// When it began; with `other` it tells one move from the next.
@@ -96,20 +104,40 @@ pub enum MoveRefusal {
 impl Placements {
     /// Of a collection that was never moved.
     #[must_use]
-    pub const fn only(read: Placement) -> Self {
-        Self { read, moving: None, left: Vec::new() }
+    pub const fn only(face_model: FaceModelName, read: Placement) -> Self {
+        Self { read, face_model, moving: None, left: Vec::new() }
     }
 
-    /// Those that every projection is written to.
-    pub fn written(&self) -> impl Iterator<Item = &Placement> {
-        std::iter::once(&self.read).chain(self.moving.as_ref().map(|moving| &moving.other))
+    /// Those that every projection is written to, each with the face model whose templates it holds: the one that is read first.
+    pub fn written(&self) -> impl Iterator<Item = (&Placement, &FaceModelName)> {
+        let other = self.moving.as_ref().map(|moving| (&moving.other, &moving.face_model));
+        std::iter::once((&self.read, &self.face_model)).chain(other)
     }
 
-    /// Begins a move: from now on both are written to.
+    /// The face models that a face needs templates of: the collection's first, and the other one's of a move.
+    #[must_use]
+    pub fn face_models(&self) -> Vec<&FaceModelName> {
+        let mut models: Vec<_> = self.written().map(|(_, model)| model).collect();
+        models.dedup();
+        models
+    }
+
+    /// The face model whose templates a placement holds that is written to; the collection's for any other.
+    #[must_use]
+    pub fn face_model_in(&self, placement: &Placement) -> &FaceModelName {
+        let written = self.written().find(|(written, _)| *written == placement);
+        written.map_or(&self.face_model, |(_, model)| model)
+    }
+
+    /// Begins a move into a placement for templates of that face model: from now on both are written to.
     ///
     /// # Errors
     /// Where one is under way, or the target may not be entered now.
-    pub fn begun(&self, target: &Placement, now: UnixMillis) -> Result<Self, MoveRefusal> {
+    pub fn begun(
+        &self,
+        (target, face_model): (&Placement, &FaceModelName),
+        now: UnixMillis,
+    ) -> Result<Self, MoveRefusal> {
         if let Some(moving) = &self.moving {
             return Err(MoveRefusal::UnderWay { other: moving.other.clone() });
         }
@@ -122,17 +150,23 @@ impl Placements {
         if self.left.len() >= LEFT_MAX {
             return Err(MoveRefusal::LeftTooMany);
         }
-        let moving = Move { other: target.clone(), stage: MoveStage::Filling, began_at: now };
+        let (other, face_model) = (target.clone(), face_model.clone());
+        let moving = Move { other, face_model, stage: MoveStage::Filling, began_at: now };
         Ok(Self { moving: Some(moving), ..self.clone() })
     }
 
-    /// Switches reads to the target of this move; none where it is not being filled any more.
+    /// Switches reads to the target of this move, and to its face model; none where it is not being filled any more.
     #[must_use]
     pub fn switched(&self, of: &Move) -> Option<Self> {
         let moving = self.is_under_way(of, MoveStage::Filling)?;
-        let (read, other) = (moving.other.clone(), self.read.clone());
-        let moving = Move { other, stage: MoveStage::Leaving, began_at: moving.began_at };
-        Some(Self { read, moving: Some(moving), left: self.left.clone() })
+        let leaving = Move {
+            other: self.read.clone(),
+            face_model: self.face_model.clone(),
+            stage: MoveStage::Leaving,
+            began_at: moving.began_at,
+        };
+        let (read, face_model) = (moving.other.clone(), moving.face_model.clone());
+        Some(Self { read, face_model, moving: Some(leaving), left: self.left.clone() })
     }
 
     /// Ends this move: the placement that was read before is left. None where it is not at that stage.
@@ -150,7 +184,7 @@ impl Placements {
     /// Something of the collection was found where nothing should be: it is cleared as if it had been left now.
     #[must_use]
     pub fn found_in(&self, placement: &Placement, now: UnixMillis) -> Self {
-        let known = self.written().any(|written| written == placement)
+        let known = self.written().any(|(written, _)| written == placement)
             || self.left.iter().any(|left| left.placement == *placement);
         if known {
             self.clone()
@@ -191,7 +225,7 @@ impl Placements {
     fn leaving(&self, placement: &Placement, now: UnixMillis) -> Self {
         let mut left = self.left.clone();
         left.push(Left { placement: placement.clone(), left_at: now, cleared_at: None });
-        Self { read: self.read.clone(), moving: None, left }
+        Self { moving: None, left, ..self.clone() }
     }
 }
 
@@ -238,15 +272,27 @@ mod tests {
         name.parse().unwrap()
     }
 
+    fn model(name: &str) -> FaceModelName {
+        name.parse().unwrap()
+    }
+
+    fn only(name: &str) -> Placements {
+        Placements::only(model("model"), placement(name))
+    }
+
+    fn begun(placements: &Placements, target: &str) -> Result<Placements, MoveRefusal> {
+        placements.begun((&placement(target), &model("model")), T0)
+    }
+
     fn written(placements: &Placements) -> Vec<&str> {
-        placements.written().map(Placement::as_str).collect()
+        placements.written().map(|(placement, _)| placement.as_str()).collect()
     }
 
     #[test]
     fn a_move_goes_its_way() {
-        let before = Placements::only(placement("a"));
+        let before = only("a");
         assert_eq!(written(&before), ["a"]);
-        let filling = before.begun(&placement("b"), T0).unwrap();
+        let filling = begun(&before, "b").unwrap();
         assert_eq!((filling.read.as_str(), written(&filling)), ("a", vec!["a", "b"]));
         let of_filling = filling.moving.clone().unwrap();
         assert_eq!(filling.finished(&of_filling, T0), None, "reads have not switched");
@@ -261,8 +307,23 @@ mod tests {
     }
 
     #[test]
+    fn face_models_switch_with_the_reads() {
+        let filling = only("a").begun((&placement("b"), &model("newer")), T0).unwrap();
+        assert_eq!(filling.face_models(), [&model("model"), &model("newer")]);
+        assert_eq!(filling.face_model_in(&placement("b")), &model("newer"));
+        let leaving = filling.switched(filling.moving.as_ref().unwrap()).unwrap();
+        assert_eq!(leaving.face_models(), [&model("newer"), &model("model")]);
+        assert_eq!(leaving.face_model_in(&placement("a")), &model("model"));
+        let after = leaving.finished(leaving.moving.as_ref().unwrap(), T0).unwrap();
+        assert_eq!(after.face_models(), [&model("newer")]);
+        let given_up = filling.cancelled(filling.moving.as_ref().unwrap(), T0).unwrap();
+        assert_eq!(given_up.face_models(), [&model("model")]);
+        assert_eq!(begun(&only("a"), "b").unwrap().face_models(), [&model("model")], "one for both");
+    }
+
+    #[test]
     fn a_move_that_is_given_up_leaves_its_target() {
-        let filling = Placements::only(placement("a")).begun(&placement("b"), T0).unwrap();
+        let filling = begun(&only("a"), "b").unwrap();
         let given_up = filling.cancelled(filling.moving.as_ref().unwrap(), T0).unwrap();
         assert_eq!(written(&given_up), ["a"]);
         assert_eq!(given_up.to_clear().collect::<Vec<_>>(), [&placement("b")]);
@@ -274,12 +335,12 @@ mod tests {
     #[test]
     fn a_placement_that_was_left_is_entered_again_only_when_nothing_can_come_late() {
         let given_up = {
-            let filling = Placements::only(placement("a")).begun(&placement("b"), T0).unwrap();
+            let filling = begun(&only("a"), "b").unwrap();
             filling.cancelled(filling.moving.as_ref().unwrap(), T0).unwrap()
         };
         let b = placement("b");
-        assert_eq!(given_up.begun(&b, T0), Err(MoveRefusal::LeftLately(b.clone())));
-        assert_eq!(given_up.begun(&placement("a"), T0), Err(MoveRefusal::There(placement("a"))));
+        assert_eq!(begun(&given_up, "b"), Err(MoveRefusal::LeftLately(b.clone())));
+        assert_eq!(begun(&given_up, "a"), Err(MoveRefusal::There(placement("a"))));
         let early = T0.plus(COME).minus(Duration::from_millis(1));
         assert_eq!(given_up.cleared(&b, (early, T0.plus(COME))), None, "a write may come yet");
         let cleared_at = T0.plus(COME);
@@ -288,19 +349,19 @@ mod tests {
         assert_eq!(cleared.cleared(&b, (cleared_at, cleared_at)), None, "once");
         assert_eq!(cleared.tidied(cleared_at), None, "a clearing may come yet");
         let tidied = cleared.tidied(cleared_at.plus(COME)).unwrap();
-        assert!(tidied.begun(&b, cleared_at.plus(COME)).is_ok());
+        assert!(tidied.begun((&b, &model("model")), cleared_at.plus(COME)).is_ok());
     }
 
     #[test]
     fn no_more_than_a_few_are_left_at_a_time() {
-        let mut placements = Placements::only(placement("a"));
+        let mut placements = only("a");
         for number in 0..LEFT_MAX {
             placements = placements.found_in(&placement(&format!("b{number}")), T0);
             placements = placements.found_in(&placement(&format!("b{number}")), T0);
         }
         assert_eq!(placements.left.len(), LEFT_MAX);
         assert_eq!(placements.found_in(&placement("a"), T0), placements, "there it belongs");
-        assert_eq!(placements.begun(&placement("c"), T0), Err(MoveRefusal::LeftTooMany));
+        assert_eq!(begun(&placements, "c"), Err(MoveRefusal::LeftTooMany));
     }
 
     #[test]

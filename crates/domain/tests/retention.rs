@@ -6,7 +6,7 @@ mod fixtures;
 
 use std::time::Duration;
 
-use fixtures::{detected, nonce, number, origin};
+use fixtures::{detected, model, nonce, number, origin};
 use vidimus_domain::record::{
     Acceptance, BulkPhoto, EXPIRED, Enrolled, Enrolment, FaceBody, PhotoKey, Record, State, Write, accept,
     embedded, enrol, erase, expire,
@@ -107,6 +107,6 @@ fn a_photo_that_waits_beyond_its_time_is_refused() {
     let refused = State::Refused(EXPIRED.to_owned());
     let expired = expire(&record, write).expect("its photo has expired");
     assert_eq!((&expired.state, expired.photos_to_remove.len()), (&refused, 1));
-    let found = embedded(&record, vec![detected(0.1)], None, write).expect("numbers are left");
+    let found = embedded(&record, (&model(), vec![detected(0.1)]), None, write).expect("numbers are left");
     assert_eq!(found.map(|record| (record.state, record.faces.len())), Some((refused, 0)));
 }

@@ -196,7 +196,7 @@ fn a_held_face_stays_and_a_stale_claim_holds_nothing() {
     assert_eq!(users(&erased)[1], Some(anna), "the other face's claim is not touched");
     assert_eq!(erased.faces[1].version, claimed.faces[1].version);
     assert_eq!(without_stale(&claimed, &[number(1)], &[claim("anna", 6)]), *claimed);
-    let shown = projection(&claimed, T0).write;
+    let shown = projection(&claimed, &claimed.origin.face_model, T0).write;
     assert!(shown.iter().all(|point| format!("{:?}", point.body).contains("anna")));
 }
 

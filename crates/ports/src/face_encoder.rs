@@ -1,9 +1,12 @@
 //! Photos to faces.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use vidimus_domain::FaceModelName;
 use vidimus_domain::face::DetectedFace;
+use vidimus_domain::geometry::Landmarks;
+use vidimus_domain::{FaceModelName, Template};
 
 use crate::error::PortError;
 
@@ -61,4 +64,43 @@ pub trait FaceEncoder: Send + Sync {
     /// `Busy` rather than queue without bound, MUST survive any bytes (a panic on one photo fails that photo), and a
     /// call that was dropped before its turn MUST NOT run.
     async fn encode(&self, photo: Bytes) -> Result<EncodedPhoto, EncoderError>;
+
+    /// The templates of faces of the photo that were found before, in the order of their landmarks (ratios of its sides); none for one
+    /// that cannot be aligned. Nothing is detected. As [`FaceEncoder::encode`] otherwise.
+    async fn embed_at(
+        &self,
+        photo: Bytes,
+        landmarks: Vec<Landmarks>,
+    ) -> Result<Vec<Option<Template>>, EncoderError>;
+}
+
+/// The encoders of a process, one for each face model.
+#[derive(Clone)]
+pub struct Encoders(Vec<Arc<dyn FaceEncoder>>);
+
+impl Encoders {
+    /// These, each of a face model of its own.
+    #[must_use]
+    pub const fn new(encoders: Vec<Arc<dyn FaceEncoder>>) -> Self {
+        Self(encoders)
+    }
+
+    /// The encoder of that face model.
+    #[must_use]
+    pub fn of(&self, face_model: &FaceModelName) -> Option<&Arc<dyn FaceEncoder>> {
+        self.0.iter().find(|encoder| encoder.face_model() == face_model)
+    }
+
+    /// The face models, for people.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|encoder| encoder.face_model().as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Each of them changed: wrapped by a test.
+    #[must_use]
+    pub fn map(self, change: impl FnMut(Arc<dyn FaceEncoder>) -> Arc<dyn FaceEncoder>) -> Self {
+        Self(self.0.into_iter().map(change).collect())
+    }
 }

@@ -23,7 +23,7 @@ pub use error::{PortError, PortErrorKind, PortResult};
 pub use event_log::{
     Append, Committed, EventLog, Header, LogRecord, Position, Subscription, Topic, TopicState,
 };
-pub use face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
+pub use face_encoder::{EncodedPhoto, EncoderError, Encoders, FaceEncoder};
 pub use face_index::{Candidate, FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf, StoredSearch};
 pub use photo_source::{Found, PhotoSource, SourceEntry, SourceObject};
 pub use random::{Random, SeededRandom, SystemRandom};

@@ -8,6 +8,7 @@ pub mod bulk;
 pub mod catalog;
 pub mod changes;
 pub mod client_tokens;
+pub mod completion;
 pub mod dead_letters;
 pub mod deadline;
 pub mod errors;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use tonic::{Request, Response, Status};
-use vidimus_domain::codec::detected_to_proto;
-use vidimus_domain::{ErrorCode, Failure};
-use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder};
+use vidimus_domain::codec::{detected_to_proto, landmarks_from_proto};
+use vidimus_domain::{ErrorCode, Failure, Template};
+use vidimus_ports::{EncodedPhoto, EncoderError, Encoders, FaceEncoder};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::errors::{failure_from_port, status_from_failure};
@@ -29,8 +29,8 @@ const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What embedding stands on.
 #[derive(Clone)]
 pub struct EmbeddingDeps {
-    /// Encodes photos.
-    pub encoder: Arc<dyn FaceEncoder>,
+    /// Encode photos, each for a face model.
+    pub encoders: Encoders,
     /// Photos that the encoder is given at once: as many as it has threads.
     pub photos_at_once: usize,
     /// Photos that wait for it at most; past them calls are refused as busy. The longest queue of a tenant gives way first.
@@ -54,14 +54,29 @@ impl EmbeddingRole {
     }
 
     async fn encode(&self, request: v1::EmbedRequest) -> Result<EncodedPhoto, Failure> {
-        let face_model = self.deps.encoder.face_model();
-        if request.face_model != face_model.as_str() {
-            let message =
-                format!("this service runs the face model {face_model}, not {}", request.face_model);
-            return Err(Failure::new(ErrorCode::InvalidParameter, message));
-        }
+        let encoder = self.encoder(&request.face_model)?;
         let _turn = self.turns.take(request.tenant).await.map_err(|_| failure(EncoderError::Busy))?;
-        self.deps.encoder.encode(request.photo).await.map_err(failure)
+        encoder.encode(request.photo).await.map_err(failure)
+    }
+
+    async fn encode_at(&self, request: v1::EmbedAtRequest) -> Result<v1::EmbedAtResponse, Failure> {
+        let encoder = self.encoder(&request.face_model)?;
+        let landmarks = request.faces.into_iter().map(landmarks_from_proto).collect::<Result<_, _>>();
+        let landmarks = landmarks.map_err(|error| Failure::new(ErrorCode::InvalidParameter, error.to_string()))?;
+        let _turn = self.turns.take(request.tenant).await.map_err(|_| failure(EncoderError::Busy))?;
+        let templates = encoder.embed_at(request.photo, landmarks).await.map_err(failure)?;
+        let values = |template: Template| template.values().to_vec();
+        let faces = templates.into_iter().map(|template| template.map(values).unwrap_or_default());
+        Ok(v1::EmbedAtResponse { faces: faces.map(|template| v1::EmbeddedFace { template }).collect() })
+    }
+
+    fn encoder(&self, face_model: &str) -> Result<&Arc<dyn FaceEncoder>, Failure> {
+        let encoders = &self.deps.encoders;
+        let found = face_model.parse().ok().and_then(|face_model| encoders.of(&face_model));
+        found.ok_or_else(|| {
+            let message = format!("this service runs the face model {}, not {face_model}", encoders.names());
+            Failure::new(ErrorCode::InvalidParameter, message)
+        })
     }
 }
 
@@ -102,6 +117,23 @@ impl Embedding for EmbeddingRole {
             Ok(encoded) => {
                 call.encoded(encoded.faces.len());
                 Ok(Response::new(response(&encoded, faces_max)))
+            }
+            Err(failure) => {
+                call.failed(&failure);
+                Err(status_from_failure(&failure))
+            }
+        }
+    }
+
+    async fn embed_at(
+        &self,
+        request: Request<v1::EmbedAtRequest>,
+    ) -> Result<Response<v1::EmbedAtResponse>, Status> {
+        let call = self.metrics.begin();
+        match traces::step("embed faces of photo", self.encode_at(request.into_inner())).await {
+            Ok(answer) => {
+                call.encoded(answer.faces.len());
+                Ok(Response::new(answer))
             }
             Err(failure) => {
                 call.failed(&failure);

@@ -11,6 +11,8 @@ pub(crate) struct Metrics {
     pub(crate) changes: Counter,
     /// Records read and projected, by whomever.
     pub(crate) projected_records: Counter,
+    /// Faces that could not be written into an index collection, for want of a template of its face model.
+    pub(crate) lacking: Counter,
     /// Batches that failed and were tried again.
     pub(crate) retries: Counter,
     /// Changes that could not be projected at all.
@@ -30,6 +32,7 @@ impl Metrics {
         let metrics = Self {
             changes: Counter::default(),
             projected_records: Counter::default(),
+            lacking: Counter::default(),
             retries: Counter::default(),
             left_behind: Counter::default(),
             losses: Counter::default(),
@@ -47,6 +50,12 @@ impl Metrics {
             "vidimus_records_projected",
             "Records that were read and written to the index",
             metrics.projected_records.clone(),
+        );
+        registry.register(
+            "vidimus_faces_without_template",
+            "Faces that were not written to an index collection because they have no template of its face model yet; it grows while a \
+             collection turns to another one",
+            metrics.lacking.clone(),
         );
         registry.register(
             "vidimus_projection_retries",

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::Change;
 use vidimus_domain::point::Gallery;
-use vidimus_domain::record::{Projection, is_fresh, projection};
-use vidimus_domain::{ErrorCode, FaceNumber, Failure, ImageId, Part, UnixMillis, Version};
+use vidimus_domain::record::{Projection, Record, is_fresh, projection};
+use vidimus_domain::{ErrorCode, FaceId, FaceModelName, FaceNumber, Failure, ImageId, Part, UnixMillis, Version};
 use vidimus_ports::{PortError, PortErrorKind, PortResult, RemoveIf};
 use vidimus_runtime::records::Records;
 use vidimus_runtime::traces;
@@ -59,73 +60,84 @@ impl Projector {
         for _ in 0..ATTEMPTS_MAX {
             let read_at = self.deps.clock.now();
             // A dead collection's part is asked for by nobody: there is nothing to project.
-            let Some(written) = self.galleries(part).await? else { return Ok(()) };
-            let wanted = self.read_all(part, images, read_at).await?;
+            let Some(collection) = self.collection(part).await? else { return Ok(()) };
+            let wanted = self.read_all(part, images).await?;
             // A writer that slept through a deletion reads again (rule 9).
             if !is_fresh(read_at, self.deps.clock.now()) {
                 continue;
             }
             self.metrics.projected_records.inc_by(images.len() as u64);
-            self.write(&written, wanted).await?;
+            for (gallery, model) in collection.written_galleries() {
+                self.write(&gallery, wanted.iter().map(|wanted| wanted.projection(model, read_at))).await?;
+            }
             // One that slept through the beginning of a move has written to one index collection alone. The move
             // says that record itself, later; this way it is there when this returns.
-            let Some(now) = self.galleries(part).await? else { return Ok(()) };
-            if now.iter().all(|gallery| written.contains(gallery)) {
+            let Some(now) = self.collection(part).await? else { return Ok(()) };
+            let is_written = |gallery| collection.written_galleries().any(|written| written == gallery);
+            if now.written_galleries().all(is_written) {
                 return Ok(());
             }
         }
         Err(PortError::new(PortErrorKind::Unavailable, "read records within the hour"))
     }
 
-    /// Where the collection's points are written to, as it is believed now; none where it is dead.
-    async fn galleries(&self, part: &Part) -> PortResult<Option<Vec<Gallery>>> {
-        let collection = self.deps.catalog.collection_by_part(part).await.map_err(catalog_failed)?;
-        Ok(collection.map(|collection| collection.written_galleries().collect()))
+    /// The collection as it is believed now, which says where its points are written to; none where it is dead.
+    async fn collection(&self, part: &Part) -> PortResult<Option<Arc<Collection>>> {
+        self.deps.catalog.collection_by_part(part).await.map_err(catalog_failed)
     }
 
     async fn read_all(
         &self,
         part: &Part,
         images: &BTreeMap<ImageId, Seen>,
-        now: UnixMillis,
-    ) -> PortResult<Vec<Projection>> {
-        let reads: Vec<_> = images.iter().map(|(image, seen)| self.read(part, (*image, seen), now)).collect();
+    ) -> PortResult<Vec<Wanted>> {
+        let reads: Vec<_> = images.iter().map(|(image, seen)| self.read(part, (*image, seen))).collect();
         stream::iter(reads).buffer_unordered(CONCURRENT_READS).try_collect().await
     }
 
-    /// What the index should hold of an image. Where its record is gone, what the change has seen is to go.
-    async fn read(
-        &self,
-        part: &Part,
-        (image, seen): (ImageId, &Seen),
-        now: UnixMillis,
-    ) -> PortResult<Projection> {
+    /// An image's record. Where it is gone, what the change has seen is to go.
+    async fn read(&self, part: &Part, (image, seen): (ImageId, &Seen)) -> PortResult<Wanted> {
         let read = self.records.read(part, image).await?;
         Ok(match read.record {
-            Some(record) => projection(&record, now),
-            None => Projection {
-                write: Vec::new(),
-                remove: seen.iter().map(|(number, version)| (image.face(*number), *version)).collect(),
-            },
+            Some(record) => Wanted::Record(Box::new(record)),
+            None => Wanted::Gone(
+                seen.iter().map(|(number, version)| (image.face(*number), *version)).collect(),
+            ),
         })
     }
 
-    async fn write(&self, galleries: &[Gallery], wanted: Vec<Projection>) -> PortResult<()> {
+    async fn write(&self, gallery: &Gallery, wanted: impl Iterator<Item = Projection>) -> PortResult<()> {
         let (mut points, mut removals) = (Vec::new(), Vec::new());
         for projection in wanted {
+            self.metrics.lacking.inc_by(projection.lacking.len() as u64);
             points.extend(projection.write);
             let removal = |(face, version_max)| RemoveIf { face, version_max };
             removals.extend(projection.remove.into_iter().map(removal));
         }
-        for gallery in galleries {
-            if !points.is_empty() {
-                traces::step("write to index", self.deps.index.write(gallery, &points)).await?;
-            }
-            if !removals.is_empty() {
-                traces::step("remove from index", self.deps.index.remove(gallery, &removals)).await?;
-            }
+        if !points.is_empty() {
+            traces::step("write to index", self.deps.index.write(gallery, &points)).await?;
+        }
+        if !removals.is_empty() {
+            traces::step("remove from index", self.deps.index.remove(gallery, &removals)).await?;
         }
         Ok(())
+    }
+}
+
+/// What the index is to be made of.
+enum Wanted {
+    Record(Box<Record>),
+    /// The record is gone: these faces go, up to these versions.
+    Gone(Vec<(FaceId, Version)>),
+}
+
+impl Wanted {
+    /// For an index collection of that face model.
+    fn projection(&self, model: &FaceModelName, now: UnixMillis) -> Projection {
+        match self {
+            Self::Record(record) => projection(record, model, now),
+            Self::Gone(faces) => Projection { remove: faces.clone(), ..Projection::default() },
+        }
     }
 }
 

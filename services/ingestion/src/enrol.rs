@@ -1,5 +1,6 @@
 //! IndexFaces: photo → faces → record → change → projection → answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use vidimus_domain::face::DetectedFace;
 use vidimus_domain::ids::ImageSource;
 use vidimus_domain::point::ShownFace;
 use vidimus_domain::record::{
-    Enrolled, Enrolment, Origin, PhotoKey, Record, Refusal, Write, enrol, is_fresh,
+    Enrolled, Enrolment, Origin, PhotoKey, Record, Refusal, WantedModels, Write, enrol, is_fresh,
 };
 use vidimus_domain::retention::Horizon;
 use vidimus_domain::time::READ_FRESH;
 use vidimus_domain::{ErrorCode, ExternalImageId, FaceNumber, Failure, ImageId, RequestId, UnixMillis};
 use vidimus_ports::PutCondition;
 use vidimus_proto::internal::v1;
+use vidimus_runtime::completion::Completed;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
 use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::requests::{NamedCollection, face_view, named_collection, no_such_collection};
@@ -27,6 +29,7 @@ use vidimus_runtime::traces;
 
 use crate::Ingestion;
 use crate::chosen::{Chosen, Embedded};
+use crate::maker::{Maker, NotMade};
 
 /// How often a record is read and decided anew before a writer gives up.
 pub(crate) const ATTEMPTS_MAX: usize = 32;
@@ -34,6 +37,9 @@ pub(crate) const ATTEMPTS_MAX: usize = 32;
 /// An enrolment that has slept for longer than this since it came in is given up. The record remembers requests for a day:
 /// one that outlived the memory could enrol a face again that was deleted meanwhile.
 const ENROLMENT_AGE_MAX: Duration = READ_FRESH;
+
+/// How often a photo is embedded because the collection has turned to another face model meanwhile.
+const TURNS_MAX: usize = 4;
 
 /// One photo on its way in.
 struct Incoming {
@@ -59,6 +65,15 @@ struct Done {
     faces: Vec<FaceNumber>,
 }
 
+/// What came of one attempt to write it.
+enum Attempt {
+    Done(Box<Done>),
+    /// Somebody else was faster.
+    ReadAgain,
+    /// The record's faces are of another face model than those that were found.
+    OtherFaceModel,
+}
+
 impl Ingestion {
     pub(crate) async fn enrol_photo(
         &self,
@@ -66,21 +81,57 @@ impl Ingestion {
     ) -> Result<v1::IndexFacesResponse, Failure> {
         let came_at = self.deps.clock.now();
         let named = named_collection(request.collection.as_ref())?;
-        let collection = self.live_collection(&named).await?;
+        let mut collection = self.live_collection(&named).await?;
         check_expiry(request.expires_at_ms.map(UnixMillis::new), came_at)?;
         self.backlog.check().await?;
-        let embedded = self.embed(&collection, &request).await?;
-        let chosen = Chosen::of(embedded, &request);
-        if chosen.faces.is_empty() {
-            return Ok(v1::IndexFacesResponse { faces: Vec::new(), unindexed: chosen.unindexed() });
+        for _ in 0..TURNS_MAX {
+            let embedded = self.embed(&collection, &request).await?;
+            let chosen = Chosen::of(embedded, &request);
+            if chosen.faces.is_empty() {
+                return Ok(v1::IndexFacesResponse { faces: Vec::new(), unindexed: chosen.unindexed() });
+            }
+            let incoming = Incoming { came_at, ..self.incoming(&collection, &request, chosen.faces.clone())? };
+            if let Some(done) = self.write_record(&incoming).await? {
+                self.say_changed(&done.record).await?;
+                self.await_searchable(&done.record).await;
+                let collection = self.check_complete(&named, &done.record).await?;
+                self.audit_enrolment(&named, &request, &done).await?;
+                return Ok(response(&done, &chosen, collection.horizon(self.deps.clock.now())));
+            }
+            self.complete(&incoming.origin).await?;
+            collection = self.check_still_live(&named).await?;
         }
-        let incoming = Incoming { came_at, ..self.incoming(&collection, &request, chosen.faces.clone())? };
-        let done = self.write_record(&incoming).await?;
-        self.say_changed(&done.record).await?;
-        self.await_searchable(&done.record).await;
-        let collection = self.check_still_live(&named).await?;
-        self.audit_enrolment(&named, &request, &done).await?;
-        Ok(response(&done, &chosen, collection.horizon(self.deps.clock.now())))
+        let message = "the collection turns to another face model; try again";
+        Err(Failure::unavailable(message, Duration::from_secs(1)))
+    }
+
+    /// The collection, as it is once the record has templates of every face model that it wants: while it turns to another one an
+    /// enrolment is answered only then, and so nothing that was acknowledged is missing when reads switch.
+    async fn check_complete(
+        &self,
+        named: &NamedCollection,
+        record: &Record,
+    ) -> Result<Arc<Collection>, Failure> {
+        let mut record = Cow::Borrowed(record);
+        loop {
+            let collection = self.check_still_live(named).await?;
+            if record.has_models(&WantedModels::of(&collection.placements)) {
+                return Ok(collection);
+            }
+            let Completed::Whole(Some(after)) = self.complete(&record.origin).await? else {
+                return Ok(collection);
+            };
+            self.say_changed(&after).await?;
+            self.await_searchable(&after).await;
+            record = Cow::Owned(*after);
+        }
+    }
+
+    /// Gives the faces of the record templates of every face model that is wanted.
+    async fn complete(&self, origin: &Origin) -> Result<Completed, Failure> {
+        let maker = Maker { embedding: Arc::clone(&self.deps.embedding), tenant: origin.part.tenant };
+        let completed = self.completion.complete((&origin.part, origin.image), &maker).await;
+        completed.map_err(|NotMade(failure)| failure)
     }
 
     pub(crate) async fn live_collection(&self, named: &NamedCollection) -> Result<Arc<Collection>, Failure> {
@@ -101,7 +152,7 @@ impl Ingestion {
     ) -> Result<Embedded, Failure> {
         let embed = v1::EmbedRequest {
             photo: request.photo.clone(),
-            face_model: collection.face_model.to_string(),
+            face_model: collection.face_model().to_string(),
             faces_max: 0,
             tenant: collection.tenant.to_string(),
         };
@@ -129,7 +180,7 @@ impl Ingestion {
         let origin = Origin {
             part: collection.part(),
             image,
-            face_model: collection.face_model.clone(),
+            face_model: collection.face_model().clone(),
             external_image_id,
         };
         let request_id = self.request_id(&request.retry_id)?;
@@ -176,18 +227,21 @@ impl Ingestion {
         Err(Failure::unavailable("the enrolment took too long; try again", Duration::from_secs(1)))
     }
 
-    /// Reads, decides and writes until the record holds the enrolment.
-    async fn write_record(&self, incoming: &Incoming) -> Result<Done, Failure> {
+    /// Reads, decides and writes until the record holds the enrolment. None where its faces are of another face model.
+    async fn write_record(&self, incoming: &Incoming) -> Result<Option<Done>, Failure> {
         let mut stored = None;
         for _ in 0..ATTEMPTS_MAX {
             self.check_age(incoming.came_at)?;
             let origin = &incoming.origin;
             let read = self.records.read(&origin.part, origin.image).await.map_err(failure_from_port)?;
-            if let Some(done) = self.attempt(incoming, &read, &mut stored).await? {
-                self.drop_unnamed(&done.record, stored).await;
-                return Ok(done);
-            }
-            self.metrics.lost_races.inc();
+            match self.attempt(incoming, &read, &mut stored).await? {
+                Attempt::Done(done) => {
+                    self.drop_unnamed(&done.record, stored).await;
+                    return Ok(Some(*done));
+                }
+                Attempt::OtherFaceModel => return Ok(None),
+                Attempt::ReadAgain => self.metrics.lost_races.inc(),
+            };
         }
         Err(Failure::new(
             ErrorCode::Throttled,
@@ -195,17 +249,17 @@ impl Ingestion {
         ))
     }
 
-    /// One attempt; none where the record is to be read again.
     async fn attempt(
         &self,
         incoming: &Incoming,
         read: &Read,
         stored: &mut Option<StoredPhoto>,
-    ) -> Result<Option<Done>, Failure> {
+    ) -> Result<Attempt, Failure> {
         if let Some(remembered) = read.record.as_ref().and_then(|record| record.remembered(&incoming.request))
         {
             let faces = remembered.faces.clone();
-            return Ok(read.record.clone().map(|record| Done { record, faces }));
+            let done = read.record.clone().map(|record| Attempt::Done(Box::new(Done { record, faces })));
+            return Ok(done.unwrap_or(Attempt::ReadAgain));
         }
         let collection = self.live_collection(&incoming.named).await?;
         // One time for all that is decided here: a face that is live for the choice of the photo is so for the transition.
@@ -222,13 +276,16 @@ impl Ingestion {
             expires_at: incoming.expires_at,
             photos_removed,
         };
-        let enrolled = enrol(&incoming.origin, read.record.as_ref(), enrolment, write).map_err(refused)?;
+        let enrolled = match enrol(&incoming.origin, read.record.as_ref(), enrolment, write) {
+            Err(Refusal::OtherFaceModel) => return Ok(Attempt::OtherFaceModel),
+            enrolled => enrolled.map_err(refused)?,
+        };
         let Enrolled::Changed { record, faces, .. } = enrolled else {
-            return Ok(None);
+            return Ok(Attempt::ReadAgain);
         };
         match self.records.write(&record, read).await.map_err(failure_from_port)? {
-            Written::Yes => Ok(Some(Done { record: *record, faces })),
-            Written::ReadAgain => Ok(None),
+            Written::Yes => Ok(Attempt::Done(Box::new(Done { record: *record, faces }))),
+            Written::ReadAgain => Ok(Attempt::ReadAgain),
         }
     }
 

@@ -5,6 +5,7 @@ mod bulk;
 mod chosen;
 mod delete;
 mod enrol;
+mod maker;
 mod metrics;
 mod users;
 
@@ -28,6 +29,7 @@ use vidimus_runtime::backlog::{Backlog, BacklogLimit};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::changes::Changes;
 use vidimus_runtime::client_tokens::ClientTokens;
+use vidimus_runtime::completion::Completion;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status, status_from_failure};
 use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::records::Records;
@@ -89,6 +91,7 @@ pub struct Ingestion {
     config: IngestionConfig,
     deps: IngestionDeps,
     records: Records,
+    completion: Completion,
     users: Users,
     tokens: ClientTokens,
     changes: Changes,
@@ -103,6 +106,14 @@ impl Ingestion {
     /// A role that stands on `deps`.
     #[must_use]
     pub fn new(config: IngestionConfig, deps: IngestionDeps, registry: &mut Registry) -> Self {
+        let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
+        let completion = Completion {
+            blobs: Arc::clone(&deps.blobs),
+            catalog: Arc::clone(&deps.catalog),
+            records: records.clone(),
+            clock: Arc::clone(&deps.clock),
+            random: Arc::clone(&deps.random),
+        };
         let backlog = |limit| Backlog::new(Arc::clone(&deps.log), Arc::clone(&deps.clock), limit);
         Self {
             backlog: backlog(BacklogLimit {
@@ -115,7 +126,8 @@ impl Ingestion {
                 records_max: config.backlog_photos_max,
                 message: "too many photos wait to be embedded; try again later",
             }),
-            records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
+            records,
+            completion,
             users: Users::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             tokens: ClientTokens::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             changes: Changes::new(Arc::clone(&deps.log)),

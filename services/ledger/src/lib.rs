@@ -20,12 +20,13 @@ use tokio::sync::Mutex;
 use vidimus_domain::{CollectionName, Failure, TenantId};
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, Random};
 use vidimus_runtime::catalog::Catalog;
+use vidimus_runtime::models::FaceModels;
 use vidimus_runtime::shutdown::Shutdown;
 
 use expiry::Expirer;
 use metrics::Metrics;
 use moves::Mover;
-pub use moves::{Destination, MoveProgress, MoveState};
+pub use moves::{Destination, Goal, MoveProgress, MoveState};
 use reconcile::Reconciler;
 pub use reconcile::{Reconciled, Walk};
 use sweep::Sweeper;
@@ -82,6 +83,10 @@ pub struct LedgerDeps {
     /// So many changes may wait to be projected while a move says a collection's records: tenants' own enrolments are not refused for
     /// its sake.
     pub waiting_changes_max: u64,
+    /// The same for photos that wait to be embedded.
+    pub waiting_photos_max: u64,
+    /// The face models that collections can turn to.
+    pub face_models: Arc<FaceModels>,
 }
 
 /// The role.
@@ -155,7 +160,7 @@ impl Ledger {
         &self,
         tenant: TenantId,
         name: &CollectionName,
-        to: &Destination,
+        to: &Goal,
     ) -> Result<MoveProgress, Failure> {
         self.mover.begin((tenant, name), to).await
     }

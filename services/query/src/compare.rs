@@ -16,7 +16,8 @@ impl Query {
         request: v1::DetectFacesRequest,
     ) -> Result<v1::DetectFacesResponse, Failure> {
         // No template is needed; one is the least that can be asked for.
-        let faces = self.embedded(request.tenant, request.photo, 1).await?.faces;
+        let by = (&request.tenant.parse()?, &self.deps.face_models.first.face_model);
+        let faces = self.embedded(by, request.photo, 1).await?.faces;
         let faces = faces.into_iter().map(|face| v1::DetectedFace { template: Vec::new(), ..face });
         Ok(v1::DetectFacesResponse { faces: faces.collect() })
     }
@@ -27,12 +28,13 @@ impl Query {
         request: v1::CompareFacesRequest,
     ) -> Result<v1::CompareFacesResponse, Failure> {
         let filter = QualityFilter::from(request.quality_filter());
-        let tenant = request.tenant;
-        let source = self.largest_and_others(tenant.clone(), request.source, filter);
-        let ((source, _), target) = futures::try_join!(source, self.embedded(tenant, request.target, 0))?;
+        let (tenant, known) = (request.tenant.parse()?, &self.deps.face_models.first);
+        let by = (&tenant, &known.face_model);
+        let source = self.largest_and_others(by, request.source, filter);
+        let ((source, _), target) = futures::try_join!(source, self.embedded(by, request.target, 0))?;
         let source = source.ok_or_else(no_face)?;
         let target = fit(target, filter)?;
-        let calibration = &self.deps.face_models.calibration;
+        let calibration = &known.calibration;
         let cosine_min = calibration.cosine_of_similarity(request.threshold_similarity);
         let mut scored = Vec::with_capacity(target.len());
         for face in &target {

@@ -19,9 +19,10 @@ use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
+use vidimus_domain::Failure;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::point::Gallery;
-use vidimus_domain::{ErrorCode, Failure};
+use vidimus_domain::score::Calibration;
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex, PortResult};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
@@ -40,6 +41,9 @@ use trust::Trust;
 
 /// How often the index is asked while a collection moves: reads switch once in a move, and a move takes seconds at least.
 const LOOKS_MAX: usize = 3;
+
+/// The message of a look that came too late for the face model that it was made for.
+const TURNED: &str = "the collection has turned to another face model; try again";
 
 /// What query stands on.
 #[derive(Clone)]
@@ -96,15 +100,33 @@ impl Query {
         let named = named_collection(collection)?;
         let live = self.deps.catalog.collection_by_part(&named.part).await?;
         let live = live.ok_or_else(|| no_such_collection(&named.name))?;
-        // What scores mean is known of the running model alone (I7).
-        if live.face_model != self.deps.face_models.face_model {
-            let message = format!("the collection's face model {} is not the one that runs", live.face_model);
-            return Err(Failure::new(ErrorCode::InvalidParameter, message));
-        }
+        // What scores mean is known of the running models alone (I7).
+        self.deps.face_models.of(live.face_model())?;
         Ok((named, live))
     }
 
-    /// Reads from the index where the collection lies. Whoever slept while it moved may have looked into a placement that was cleared
+    /// What scores in the collection mean.
+    fn calibration(&self, collection: &Collection) -> Result<&Calibration, Failure> {
+        Ok(&self.deps.face_models.of(collection.face_model())?.calibration)
+    }
+
+    /// Does it anew where the collection has turned to another face model meanwhile: nothing that was made by one is compared with
+    /// what the other has made (I7).
+    async fn in_one_model<R: Clone, T, F: Future<Output = Result<T, Failure>> + Send>(
+        &self,
+        request: R,
+        act: impl Fn(R) -> F + Send,
+    ) -> Result<T, Failure> {
+        for _ in 1..LOOKS_MAX {
+            match act(request.clone()).await {
+                Err(failure) if failure.message == TURNED => {}
+                acted => return acted,
+            }
+        }
+        act(request).await
+    }
+
+    /// Reads from the index where the collection lies, unless it has turned to another face model: that fails as [`TURNED`]. Whoever slept while it moved may have looked into a placement that was cleared
     /// meanwhile: the catalog is asked again after the index has answered, and the index again where reads have switched.
     async fn looked_up<T, F: Future<Output = PortResult<T>> + Send>(
         &self,
@@ -118,6 +140,9 @@ impl Query {
             let now = now.ok_or_else(|| no_such_collection(&collection.name))?;
             if now.placements.read == gallery.placement {
                 return found.map_err(failure_from_port);
+            }
+            if now.face_model() != collection.face_model() {
+                return Err(Failure::unavailable(TURNED, Duration::from_secs(1)));
             }
             gallery = now.gallery();
         }
@@ -141,7 +166,7 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.trusted(traces::step("search", self.search_by_face(request.into_inner())).await);
+        let result = self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_by_face(asked))).await);
         self.metrics.search("face", result.as_ref().err());
         answer(result)
     }
@@ -150,7 +175,7 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesByImageRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.trusted(traces::step("search", self.search_by_photo(request.into_inner())).await);
+        let result = self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_by_photo(asked))).await);
         self.metrics.search("photo", result.as_ref().err());
         answer(result)
     }
@@ -159,14 +184,14 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::ListFacesRequest>,
     ) -> Result<Response<v1::ListFacesResponse>, Status> {
-        answer(self.trusted(self.list(request.into_inner()).await))
+        answer(self.trusted(self.in_one_model(request.into_inner(), |asked| self.list(asked)).await))
     }
 
     async fn count_faces(
         &self,
         request: Request<v1::CountFacesRequest>,
     ) -> Result<Response<v1::CountFacesResponse>, Status> {
-        answer(self.trusted(self.count(request.into_inner()).await))
+        answer(self.trusted(self.in_one_model(request.into_inner(), |asked| self.count(asked)).await))
     }
 
     async fn search_users(
@@ -174,7 +199,7 @@ impl v1::query_server::Query for Query {
         request: Request<v1::SearchUsersRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
         let result =
-            self.trusted(traces::step("search", self.search_users_by_stored(request.into_inner())).await);
+            self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_users_by_stored(asked))).await);
         self.metrics.search("stored, for users", result.as_ref().err());
         answer(result)
     }
@@ -184,7 +209,7 @@ impl v1::query_server::Query for Query {
         request: Request<v1::SearchUsersByImageRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
         let result =
-            self.trusted(traces::step("search", self.search_users_by_photo(request.into_inner())).await);
+            self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_users_by_photo(asked))).await);
         self.metrics.search("photo, for users", result.as_ref().err());
         answer(result)
     }

@@ -5,7 +5,7 @@ use tonic::Request;
 use vidimus_domain::codec::detected_from_proto;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::quality::{QualityFilter, Reason, SizePx, refusals};
-use vidimus_domain::{ErrorCode, Failure};
+use vidimus_domain::{ErrorCode, FaceModelName, Failure, TenantId};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_status;
 
@@ -16,13 +16,13 @@ impl Query {
     /// it is not. That there is none is no failure.
     pub(crate) async fn largest_and_others(
         &self,
-        tenant: String,
+        (tenant, face_model): (&TenantId, &FaceModelName),
         photo: Bytes,
         filter: QualityFilter,
     ) -> Result<(Option<DetectedFace>, Vec<v1::UnindexedFace>), Failure> {
         // Without a filter the largest is searched for, and no other template is needed.
         let faces_max = u32::from(filter == QualityFilter::None);
-        let embedded = self.embedded(tenant, photo, faces_max).await?;
+        let embedded = self.embedded((tenant, face_model), photo, faces_max).await?;
         let (mut searched, mut unsearched) = (None, Vec::new());
         for face in embedded.faces {
             let mut reasons = vec![Reason::FaceNotLargest];
@@ -46,11 +46,11 @@ impl Query {
     /// A photo's faces, largest first, with templates of the `faces_max` largest, or of all where it is 0; and its size.
     pub(crate) async fn embedded(
         &self,
-        tenant: String,
+        (tenant, face_model): (&TenantId, &FaceModelName),
         photo: Bytes,
         faces_max: u32,
     ) -> Result<v1::EmbedResponse, Failure> {
-        let face_model = self.deps.face_models.face_model.to_string();
+        let (tenant, face_model) = (tenant.to_string(), face_model.to_string());
         let embed = v1::EmbedRequest { photo, face_model, faces_max, tenant };
         let embedded = self.deps.embedding.embed(Request::new(embed)).await;
         Ok(embedded.map_err(|status| failure_from_status(&status))?.into_inner())

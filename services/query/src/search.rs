@@ -82,8 +82,8 @@ impl Query {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let digest = *blake3::hash(&request.photo).as_bytes();
         let filter = QualityFilter::from(request.quality_filter());
-        let tenant = collection.tenant.to_string();
-        let (face, _) = self.largest_and_others(tenant, request.photo, filter).await?;
+        let by = (&collection.tenant, collection.face_model());
+        let (face, _) = self.largest_and_others(by, request.photo, filter).await?;
         let face = face.ok_or_else(no_face)?;
         let search = Search {
             named,
@@ -99,7 +99,7 @@ impl Query {
     }
 
     async fn search(&self, search: Search) -> Result<v1::SearchResponse, Failure> {
-        let calibration = &self.deps.face_models.calibration;
+        let calibration = self.calibration(&search.collection)?;
         let asked = (search.threshold_similarity, search.target_fpir);
         let cosine_min = self.threshold(&search.collection, asked).await?;
         let hits = traces::step("search index", self.look_up(&search, cosine_min)).await?;
@@ -118,7 +118,7 @@ impl Query {
         collection: &Collection,
         (similarity, target_fpir): (f32, Option<f64>),
     ) -> Result<f32, Failure> {
-        let calibration = &self.deps.face_models.calibration;
+        let calibration = self.calibration(collection)?;
         let Some(target) = target_fpir else {
             return Ok(calibration.cosine_of_similarity(similarity));
         };

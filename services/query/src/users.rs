@@ -104,8 +104,8 @@ impl Query {
         let (named, collection) = self.searchable_collection(request.collection.as_ref()).await?;
         let digest = *blake3::hash(&request.photo).as_bytes();
         let filter = QualityFilter::from(request.quality_filter());
-        let tenant = collection.tenant.to_string();
-        let (searched, unsearched) = self.largest_and_others(tenant, request.photo, filter).await?;
+        let by = (&collection.tenant, collection.face_model());
+        let (searched, unsearched) = self.largest_and_others(by, request.photo, filter).await?;
         let search = Search {
             named,
             collection,
@@ -143,7 +143,7 @@ impl Query {
     }
 
     async fn search_for_users(&self, search: Search) -> Result<v1::SearchUsersResponse, Failure> {
-        let calibration = &self.deps.face_models.calibration;
+        let calibration = self.calibration(&search.collection)?;
         let asked = (search.threshold_similarity, search.target_fpir);
         let cosine_min = self.threshold(&search.collection, asked).await?;
         let mut found = Found::default();

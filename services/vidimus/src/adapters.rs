@@ -12,7 +12,7 @@ use vidimus_kafka::{KafkaDeps, KafkaEventLog, KafkaMetrics};
 use vidimus_onnx::{Manifest, Model, ModelStore, OnnxEncoder, OnnxRuntime};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::random::SystemRandom;
-use vidimus_ports::{BlobStore, Clock, EventLog, FaceEncoder, FaceIndex, PhotoSource, Random};
+use vidimus_ports::{BlobStore, Clock, Encoders, EventLog, FaceEncoder, FaceIndex, PhotoSource, Random};
 use vidimus_qdrant::{QdrantDeps, QdrantIndex};
 use vidimus_s3::{S3BlobStore, S3Bucket, S3Location, S3PhotoSource, Versioning};
 
@@ -30,8 +30,8 @@ pub struct Adapters {
     pub index: Option<Arc<dyn FaceIndex>>,
     /// Photos that tenants name by bucket.
     pub photos: Option<Arc<dyn PhotoSource>>,
-    /// Photos to faces.
-    pub encoder: Option<Arc<dyn FaceEncoder>>,
+    /// Photos to faces, for each face model.
+    pub encoders: Option<Encoders>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -71,12 +71,12 @@ impl Adapters {
         self.photos.clone().context("no role of this process has photos by name")
     }
 
-    /// The encoder.
+    /// The encoders.
     ///
     /// # Errors
     /// As [`Adapters::blobs`].
-    pub fn encoder(&self) -> anyhow::Result<Arc<dyn FaceEncoder>> {
-        self.encoder.clone().context("no role of this process has an encoder")
+    pub fn encoders(&self) -> anyhow::Result<Encoders> {
+        self.encoders.clone().context("no role of this process has an encoder")
     }
 }
 
@@ -84,8 +84,8 @@ impl Adapters {
 pub struct Opened {
     /// Behind their ports.
     pub adapters: Adapters,
-    /// What is known of the face model.
-    pub manifest: Manifest,
+    /// What is known of the face models, that of new collections first.
+    pub manifests: Vec<Manifest>,
     edge: Option<Arc<EdgeIndex>>,
     kafka: Option<Arc<KafkaEventLog>>,
 }
@@ -195,9 +195,9 @@ pub async fn open(config: &Config, registry: &mut Registry) -> anyhow::Result<Op
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let (manifest, encoder) = match config.has(Role::Embedding) {
-        true => open_encoder(config).map(|(manifest, encoder)| (manifest, Some(encoder)))?,
-        false => (known_manifest(config)?, None),
+    let (manifests, encoders) = match config.has(Role::Embedding) {
+        true => open_encoders(config).map(|(manifests, encoders)| (manifests, Some(encoders)))?,
+        false => (known_manifests(config)?, None),
     };
     let blobs = match uses(Store::Blobs) {
         true => Some(open_blobs(config, Arc::clone(&random)).await.context("open the blobs")?),
@@ -217,8 +217,8 @@ pub async fn open(config: &Config, registry: &mut Registry) -> anyhow::Result<Op
     };
     let (log, kafka) = log.map_or((None, None), |opened| (Some(opened.log), opened.kafka));
     let (index, edge) = index.map_or((None, None), |opened| (Some(opened.index), opened.edge));
-    let adapters = Adapters { blobs, log, index, photos, encoder, clock, random };
-    Ok(Opened { adapters, manifest, edge, kafka })
+    let adapters = Adapters { blobs, log, index, photos, encoders, clock, random };
+    Ok(Opened { adapters, manifests, edge, kafka })
 }
 
 /// The place of photos that tenants name by bucket, and that bulk jobs bring in.
@@ -235,25 +235,34 @@ pub async fn open_photos(config: &Config, random: Arc<dyn Random>) -> anyhow::Re
     }
 }
 
-fn open_encoder(config: &Config) -> anyhow::Result<(Manifest, Arc<dyn FaceEncoder>)> {
-    let model = load_model(config)?;
+/// An encoder for each configured model, each with threads of its own.
+fn open_encoders(config: &Config) -> anyhow::Result<(Vec<Manifest>, Encoders)> {
+    let store = ModelStore::new(config.models_directory()?);
+    let (mut manifests, mut encoders) = (Vec::new(), Vec::<Arc<dyn FaceEncoder>>::new());
+    let names = config.face_models()?;
+    let models = names.iter().map(|name| store.load(name.as_str())).collect::<Result<Vec<_>, _>>()?;
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
-    let encoder = Arc::new(OnnxEncoder::new(&config.encoder, &runtime, &model)?);
-    Ok((model.manifest, encoder))
+    for model in models {
+        encoders.push(Arc::new(OnnxEncoder::new(&config.encoder, &runtime, &model)?));
+        manifests.push(model.manifest);
+    }
+    Ok((manifests, Encoders::new(encoders)))
 }
 
-/// What is known of the configured model without its files: what its scores mean.
-fn known_manifest(config: &Config) -> anyhow::Result<Manifest> {
-    let imported =
-        config.models_directory().map(|directory| ModelStore::new(directory).manifest(&config.models.name));
+/// What is known of the configured models without their files: what their scores mean.
+fn known_manifests(config: &Config) -> anyhow::Result<Vec<Manifest>> {
+    config.face_models()?.iter().map(|name| known_manifest(config, name.as_str())).collect()
+}
+
+fn known_manifest(config: &Config, name: &str) -> anyhow::Result<Manifest> {
+    let imported = config.models_directory().map(|directory| ModelStore::new(directory).manifest(name));
     match imported {
         Ok(Ok(manifest)) => Ok(manifest),
         Ok(Err(_)) | Err(_) => {
             let builtin = Manifest::builtin()?;
-            if builtin.name != config.models.name {
+            if builtin.name != name {
                 bail!(
-                    "models.name = {:?}: import it (`vidimus models import`), so that this process knows what its scores mean",
-                    config.models.name
+                    "the face model {name:?}: import it (`vidimus models import`), so that this process knows what its scores mean"
                 );
             }
             Ok(builtin)

@@ -166,7 +166,7 @@ fn backup(
         catalog: Arc::clone(&core.catalog),
         clock: Arc::clone(&adapters.clock),
         random: Arc::clone(&adapters.random),
-        face_model: config.model()?,
+        face_models: config.face_models()?,
         // Tenants' own enrolments are not refused for an import's sake.
         waiting_changes_max: Some(config.ingestion.backlog_changes_max / 2),
     };

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use vidimus_domain::FaceModelName;
+use vidimus_domain::geometry::Landmarks;
 use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder, PortError, PortErrorKind};
 
 use crate::error::OnnxError;
 use crate::pipeline::Pipeline;
-use crate::queue::{Job, JobQueue};
+use crate::queue::{Asked, Job, JobQueue, Templates};
 use crate::runtime::OnnxRuntime;
 use crate::store::Model;
 
@@ -88,15 +89,39 @@ impl OnnxEncoder {
 /// Encodes until the queue is closed. A panic fails its photo and nothing else.
 fn work(queue: &JobQueue, mut pipeline: Pipeline) {
     while let Some(job) = queue.pop() {
-        let encoded = catch_unwind(AssertUnwindSafe(|| pipeline.encode(&job.photo)));
-        let answer = encoded.unwrap_or_else(|_| Err(failed(PortErrorKind::Internal, "it panicked")));
         // A caller that has gone meanwhile needs no answer.
-        let _ = job.reply.send(answer);
+        match job.asked {
+            Asked::Faces(reply) => {
+                let _ = reply.send(caught(|| pipeline.encode(&job.photo)));
+            }
+            Asked::Templates(landmarks, reply) => {
+                let _ = reply.send(caught(|| pipeline.embed_at(&job.photo, &landmarks)));
+            }
+        }
     }
+}
+
+fn caught<T>(work: impl FnOnce() -> Result<T, EncoderError>) -> Result<T, EncoderError> {
+    let worked = catch_unwind(AssertUnwindSafe(work));
+    worked.unwrap_or_else(|_| Err(failed(PortErrorKind::Internal, "it panicked")))
 }
 
 fn failed(kind: PortErrorKind, reason: &'static str) -> EncoderError {
     EncoderError::Failed(PortError::new(kind, "encode photo").because(reason))
+}
+
+impl OnnxEncoder {
+    async fn ask<T>(
+        &self,
+        photo: Bytes,
+        asked: Asked,
+        answer: oneshot::Receiver<Result<T, EncoderError>>,
+    ) -> Result<T, EncoderError> {
+        self.queue.push(Job { photo, asked }).map_err(|_| EncoderError::Busy)?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(failed(PortErrorKind::Unavailable, "the encoder is shutting down")))
+    }
 }
 
 impl Drop for OnnxEncoder {
@@ -121,9 +146,11 @@ impl FaceEncoder for OnnxEncoder {
 
     async fn encode(&self, photo: Bytes) -> Result<EncodedPhoto, EncoderError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Job { photo, reply }).map_err(|_| EncoderError::Busy)?;
-        answer
-            .await
-            .unwrap_or_else(|_| Err(failed(PortErrorKind::Unavailable, "the encoder is shutting down")))
+        self.ask(photo, Asked::Faces(reply), answer).await
+    }
+
+    async fn embed_at(&self, photo: Bytes, landmarks: Vec<Landmarks>) -> Result<Templates, EncoderError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(photo, Asked::Templates(landmarks, reply), answer).await
     }
 }

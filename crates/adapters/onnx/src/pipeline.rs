@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
+use vidimus_domain::Template;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{Landmarks, Point};
 use vidimus_ports::{EncodedPhoto, EncoderError, PortError};
@@ -64,6 +65,33 @@ impl Pipeline {
         let faces = self.embed(&photo, found).map_err(PortError::from)?;
         let [width_px, height_px] = photo.size_px();
         Ok(EncodedPhoto { faces, width_px, height_px })
+    }
+
+    /// The templates of faces that were found before, at these landmarks; none for one that cannot be aligned.
+    ///
+    /// # Errors
+    /// As [`Pipeline::encode`].
+    pub fn embed_at(
+        &mut self,
+        bytes: &[u8],
+        landmarks: &[Landmarks],
+    ) -> Result<Vec<Option<Template>>, EncoderError> {
+        let side_px = self.detector.side_px_max().saturating_mul(TIMES_INPUT_MIN);
+        let photo = Photo::open(bytes)?.picture(side_px)?;
+        let manifest = self.embedder.manifest();
+        let cut = |landmarks: &Landmarks| {
+            align(
+                &photo,
+                &in_pixels(landmarks, photo.size_px()),
+                &manifest.landmarks,
+                manifest.input_px,
+            )
+        };
+        let aligned: Vec<_> = landmarks.iter().map(cut).collect();
+        self.runs.fetch_add(aligned.iter().flatten().count() as u64, Ordering::Relaxed);
+        let mut templates =
+            self.embedder.embed(aligned.iter().flatten()).map_err(PortError::from)?.into_iter();
+        Ok(aligned.iter().map(|aligned| aligned.as_ref().and_then(|_| templates.next())).collect())
     }
 
     /// The faces that can be aligned.

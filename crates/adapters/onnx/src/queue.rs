@@ -5,15 +5,38 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use vidimus_domain::Template;
+use vidimus_domain::geometry::Landmarks;
 use vidimus_ports::{EncodedPhoto, EncoderError};
 
-/// A photo that waits, and whom its faces go to.
+/// Templates at given landmarks, each where the face could be aligned.
+pub type Templates = Vec<Option<Template>>;
+
+/// A photo that waits, and what is asked of it.
 #[derive(Debug)]
 pub struct Job {
     /// Its bytes.
     pub photo: Bytes,
-    /// Its caller; closed where the caller has gone.
-    pub reply: oneshot::Sender<Result<EncodedPhoto, EncoderError>>,
+    /// What is asked, and whom the answer goes to.
+    pub asked: Asked,
+}
+
+/// What is asked of a photo, and by whom: a reply is closed where its caller has gone.
+#[derive(Debug)]
+pub enum Asked {
+    /// Its faces.
+    Faces(oneshot::Sender<Result<EncodedPhoto, EncoderError>>),
+    /// The templates of faces that were found before.
+    Templates(Vec<Landmarks>, oneshot::Sender<Result<Templates, EncoderError>>),
+}
+
+impl Asked {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Faces(reply) => reply.is_closed(),
+            Self::Templates(_, reply) => reply.is_closed(),
+        }
+    }
 }
 
 /// A first-in, first-out queue of limited length. Jobs whose callers have gone neither count nor run.
@@ -41,7 +64,7 @@ impl JobQueue {
     pub fn push(&self, job: Job) -> Result<(), Job> {
         let mut state = self.lock();
         if state.jobs.len() >= self.jobs_max {
-            state.jobs.retain(|waiting| !waiting.reply.is_closed());
+            state.jobs.retain(|waiting| !waiting.asked.is_closed());
         }
         if state.closed || state.jobs.len() >= self.jobs_max {
             return Err(job);
@@ -59,7 +82,7 @@ impl JobQueue {
                 return None;
             }
             match state.jobs.pop_front() {
-                Some(job) if job.reply.is_closed() => {}
+                Some(job) if job.asked.is_closed() => {}
                 Some(job) => return Some(job),
                 None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
@@ -90,7 +113,7 @@ mod tests {
 
     fn job(name: &'static str) -> (Job, Answer) {
         let (reply, answer) = oneshot::channel();
-        (Job { photo: Bytes::from_static(name.as_bytes()), reply }, answer)
+        (Job { photo: Bytes::from_static(name.as_bytes()), asked: Asked::Faces(reply) }, answer)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use vidimus_proto::internal::v1;
 use super::placements::{left_from_proto, left_to_proto, move_from_proto, move_to_proto};
 use super::{DecodeError, FORMAT, Stored};
 use crate::catalog::{AccessKey, Bucket, Collection, FaceModel, Secret, Tenant, UidEntry};
-use crate::ids::{Nonce, Part};
+use crate::ids::{FaceModelName, Nonce, Part};
 use crate::placements::Placements;
 use crate::retention::{Retention, RetentionRule};
 use crate::time::UnixMillis;
@@ -86,22 +86,29 @@ impl Stored for AccessKey {
 
 /// The format of what moves, or has moved, between index collections. An older program would write to one of them alone.
 const WITH_PLACEMENTS: u32 = 2;
+/// The format of what turns to another face model. An older program would write templates of one model into the index of the other.
+const WITH_TWO_MODELS: u32 = 3;
 
 impl Stored for Collection {
     type Proto = v1::Collection;
 
-    const NEWEST: u32 = WITH_PLACEMENTS;
+    const NEWEST: u32 = WITH_TWO_MODELS;
 
     fn format(proto: &v1::Collection) -> u32 {
         proto.format
     }
 
     fn to_proto(&self) -> v1::Collection {
-        let Placements { read, moving, left } = &self.placements;
-        let is_named_after = read.as_str() == self.face_model.as_str();
+        let Placements { read, face_model, moving, left } = &self.placements;
+        let is_named_after = read.as_str() == face_model.as_str();
         let is_plain = is_named_after && moving.is_none() && left.is_empty();
+        let format = match self.placements.face_models().len() {
+            1 if is_plain => FORMAT,
+            1 => WITH_PLACEMENTS,
+            _ => WITH_TWO_MODELS,
+        };
         v1::Collection {
-            format: if is_plain { FORMAT } else { WITH_PLACEMENTS },
+            format,
             tenant: self.tenant.to_string(),
             name: self.name.to_string(),
             uid: self.uid.to_string(),
@@ -115,23 +122,24 @@ impl Stored for Collection {
             transform_id: String::new(),
             tags: self.tags.clone(),
             retention: retention_to_proto(&self.retention),
-            face_model: if is_named_after { String::new() } else { self.face_model.to_string() },
-            r#move: moving.as_ref().map(move_to_proto),
+            face_model: if is_named_after { String::new() } else { face_model.to_string() },
+            r#move: moving.as_ref().map(|moving| move_to_proto(moving, face_model)),
             left: left.iter().map(left_to_proto).collect(),
         }
     }
 
     fn from_proto(proto: v1::Collection) -> Result<Self, DecodeError> {
         let face_model = if proto.face_model.is_empty() { &proto.placement } else { &proto.face_model };
+        let face_model: FaceModelName = face_model.parse()?;
         Ok(Self {
             tenant: proto.tenant.parse()?,
             name: proto.name.parse()?,
             uid: proto.uid.parse()?,
             face_model_version: proto.face_model_version,
-            face_model: face_model.parse()?,
             placements: Placements {
                 read: proto.placement.parse()?,
-                moving: proto.r#move.map(move_from_proto).transpose()?,
+                moving: proto.r#move.map(|moving| move_from_proto(moving, &face_model)).transpose()?,
+                face_model,
                 left: proto.left.into_iter().map(left_from_proto).collect::<Result<_, _>>()?,
             },
             image_id_key: proto.image_id_key.try_into().map_err(|_| DecodeError::Field("image_id_key"))?,

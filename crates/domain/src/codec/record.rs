@@ -6,12 +6,17 @@ use super::{DecodeError, FORMAT, Stored};
 use crate::face::{DetectedFace, Pose, Quality};
 use crate::geometry::{BoundingBox, Landmarks, Point};
 use crate::ids::{FaceNumber, ImageId, Nonce, Part, Version};
-use crate::record::{Face, FaceBody, LiveFace, Origin, PhotoKey, Record, RememberedRequest, State};
+use crate::record::{Face, FaceBody, LiveFace, Origin, OtherTemplate, PhotoKey, Record, RememberedRequest, State};
 use crate::template::Template;
 use crate::time::UnixMillis;
 
+/// The format of a record whose faces have templates of two face models. An older program would drop one of them.
+const WITH_TWO_MODELS: u32 = 2;
+
 impl Stored for Record {
     type Proto = v1::Record;
+
+    const NEWEST: u32 = WITH_TWO_MODELS;
 
     fn format(proto: &v1::Record) -> u32 {
         proto.format
@@ -19,8 +24,10 @@ impl Stored for Record {
 
     fn to_proto(&self) -> v1::Record {
         let (state, refusal) = state_to_proto(&self.state);
+        let has_two =
+            |face: &Face| face.live().is_some_and(|live| live.other_template.is_some());
         v1::Record {
-            format: FORMAT,
+            format: if self.faces.iter().any(has_two) { WITH_TWO_MODELS } else { FORMAT },
             tenant: self.origin.part.tenant.to_string(),
             collection_uid: self.origin.part.collection.to_string(),
             image_id: self.origin.image.to_bytes().to_vec(),
@@ -163,7 +170,24 @@ fn face_to_proto(face: &Face) -> v1::Face {
             .and_then(|live| live.external_image_id.as_ref())
             .map(ToString::to_string)
             .unwrap_or_default(),
+        other_template: live.and_then(|live| live.other_template.as_ref()).map(other_to_proto),
     }
+}
+
+fn other_to_proto(other: &OtherTemplate) -> v1::OtherTemplate {
+    v1::OtherTemplate {
+        face_model: other.face_model.to_string(),
+        template: other.template.values().to_vec(),
+        made_for_ms: other.made_for.get(),
+    }
+}
+
+fn other_from_proto(other: v1::OtherTemplate) -> Result<OtherTemplate, DecodeError> {
+    Ok(OtherTemplate {
+        face_model: other.face_model.parse()?,
+        made_for: UnixMillis::new(other.made_for_ms),
+        template: Template::stored(other.template).map_err(|_| DecodeError::Field("other_template"))?,
+    })
 }
 
 fn face_from_proto(face: v1::Face) -> Result<Face, DecodeError> {
@@ -171,6 +195,7 @@ fn face_from_proto(face: v1::Face) -> Result<Face, DecodeError> {
         (Some(at), None) => FaceBody::Erased { at: UnixMillis::new(at) },
         (None, Some(detected)) => FaceBody::Live(LiveFace {
             detected: detected_from_proto(detected)?,
+            other_template: face.other_template.map(other_from_proto).transpose()?,
             expires_at: face.expires_at_ms.map(UnixMillis::new),
             user: optional_text(&face.user_id)?.map(|user| (user, face.user_generation)),
             external_image_id: optional_text(&face.external_image_id)?,
@@ -185,6 +210,33 @@ fn face_from_proto(face: v1::Face) -> Result<Face, DecodeError> {
     })
 }
 
+/// Landmarks as a message.
+#[must_use]
+pub fn landmarks_to_proto(landmarks: &Landmarks) -> v1::FaceLandmarks {
+    v1::FaceLandmarks { points: landmarks.iter().map(|point| v1::Point { x: point.x, y: point.y }).collect() }
+}
+
+/// Landmarks.
+///
+/// # Errors
+/// Where there are not five.
+pub fn landmarks_from_proto(landmarks: v1::FaceLandmarks) -> Result<Landmarks, DecodeError> {
+    let points: Vec<_> = landmarks.points.iter().map(|point| Point { x: point.x, y: point.y }).collect();
+    Landmarks::try_from(points).map_err(|_| DecodeError::Field("landmarks"))
+}
+
+/// Templates at landmarks, as embedding answers them.
+///
+/// # Errors
+/// Where one has not unit length.
+pub fn templates_from_proto(answer: v1::EmbedAtResponse) -> Result<Vec<Option<Template>>, DecodeError> {
+    let template = |face: v1::EmbeddedFace| match face.template.is_empty() {
+        true => Ok(None),
+        false => Template::stored(face.template).map(Some).map_err(|_| DecodeError::Field("template")),
+    };
+    answer.faces.into_iter().map(template).collect()
+}
+
 /// A detected face as a message, with its template or without.
 #[must_use]
 pub fn detected_to_proto(face: &DetectedFace, with_template: bool) -> v1::DetectedFace {
@@ -196,7 +248,7 @@ pub fn detected_to_proto(face: &DetectedFace, with_template: bool) -> v1::Detect
             width: bounds.width,
             height: bounds.height,
         }),
-        landmarks: face.landmarks.iter().map(|point| v1::Point { x: point.x, y: point.y }).collect(),
+        landmarks: landmarks_to_proto(&face.landmarks).points,
         confidence: face.confidence,
         pose: face.pose.map(|pose| v1::Pose { roll: pose.roll, yaw: pose.yaw, pitch: pose.pitch }),
         quality: face
@@ -212,8 +264,7 @@ pub fn detected_to_proto(face: &DetectedFace, with_template: bool) -> v1::Detect
 /// Where a part is missing or the template has not unit length.
 pub fn detected_from_proto(face: v1::DetectedFace) -> Result<DetectedFace, DecodeError> {
     let bounds = face.bounding_box.ok_or(DecodeError::Field("bounding_box"))?;
-    let points = face.landmarks.iter().map(|point| Point { x: point.x, y: point.y }).collect::<Vec<_>>();
-    let landmarks = Landmarks::try_from(points).map_err(|_| DecodeError::Field("landmarks"))?;
+    let landmarks = landmarks_from_proto(v1::FaceLandmarks { points: face.landmarks })?;
     Ok(DetectedFace {
         bounding_box: BoundingBox {
             left: bounds.left,

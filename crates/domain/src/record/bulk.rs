@@ -3,7 +3,7 @@
 use super::enrol::{add_face, add_faces};
 use super::{LiveFace, Origin, PhotoKey, Record, Refusal, RememberedRequest, State, Write};
 use crate::face::DetectedFace;
-use crate::ids::{ExternalImageId, RequestId};
+use crate::ids::{ExternalImageId, FaceModelName, RequestId};
 use crate::limits::{REQUESTS_PER_RECORD_MAX, TEMPLATES_PER_RECORD_MAX};
 use crate::time::UnixMillis;
 
@@ -81,9 +81,10 @@ pub fn import(
         Begun::Record(record) => *record,
         Begun::Ended(acceptance) => return Ok(acceptance),
     };
+    record.join_model(&origin.face_model)?;
     let mut numbers = Vec::with_capacity(faces.len());
     for ReadyFace { detected, external_image_id } in faces {
-        let live = LiveFace { detected, expires_at: None, user: None, external_image_id };
+        let live = LiveFace { external_image_id, ..LiveFace::new(detected) };
         numbers.push(add_face(&mut record, live)?);
     }
     record.state = State::Enrolled;
@@ -117,14 +118,14 @@ fn begin(
     Ok(Begun::Record(Box::new(record)))
 }
 
-/// The embedding worker found faces: accepted → enrolled. None where the record is no longer accepted: someone else
-/// was faster.
+/// The embedding worker found faces, by that face model: accepted → enrolled. None where the record is no longer accepted: someone
+/// else was faster.
 ///
 /// # Errors
 /// Where the record has given every number.
 pub fn embedded(
     before: &Record,
-    faces: Vec<DetectedFace>,
+    (face_model, faces): (&FaceModelName, Vec<DetectedFace>),
     expires_at: Option<UnixMillis>,
     write: Write,
 ) -> Result<Option<Record>, Refusal> {
@@ -134,6 +135,7 @@ pub fn embedded(
     let mut record = before.next(write);
     // Where its photo had to go meanwhile, it stays refused.
     if record.state == State::Accepted {
+        record.join_model(face_model)?;
         let numbers = add_faces(&mut record, faces, expires_at)?;
         record.state = State::Enrolled;
         record.answer_waiting(&numbers);

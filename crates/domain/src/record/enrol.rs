@@ -47,7 +47,8 @@ pub enum Enrolled {
 /// detections that match none are added under new numbers, largest first.
 ///
 /// # Errors
-/// Where the record remembers too many requests, or has given every number.
+/// Where the record remembers too many requests, has given every number, or its faces are of another face model than the origin
+/// says of the new ones.
 pub fn enrol(
     origin: &Origin,
     before: Option<&Record>,
@@ -61,6 +62,7 @@ pub fn enrol(
     if record.requests.len() >= REQUESTS_PER_RECORD_MAX {
         return Err(Refusal::TooManyRequests);
     }
+    record.join_model(&origin.face_model)?;
     record.photos_to_remove.retain(|photo| !enrolment.photos_removed.contains(photo));
     let photo_named = take_photo(&mut record, enrolment.photo);
     let numbers = add_faces(&mut record, enrolment.faces, enrolment.expires_at)?;
@@ -94,7 +96,7 @@ pub(super) fn add_faces(
         let same = same_face(&record.faces[..had], &detected, &taken);
         let number = match same {
             Some(number) => number,
-            None => add_face(record, LiveFace { detected, expires_at, user: None, external_image_id: None })?,
+            None => add_face(record, LiveFace { expires_at, ..LiveFace::new(detected) })?,
         };
         taken.push(number);
         numbers.push(number);

@@ -10,7 +10,7 @@ use crate::limits::REQUESTS_PER_RECORD_MAX;
 use crate::retention::Cutoffs;
 use crate::user::Claim;
 
-/// The record with what `imported` adds to it; none where it adds nothing. Where it names the imported photo, that is to be put
+/// The record with what `imported` adds to it; none where it adds nothing, or has no templates of the record's face model. Where it names the imported photo, that is to be put
 /// before it.
 #[must_use]
 pub fn merge(here: &Record, imported: &Record, write: Write) -> Option<Record> {
@@ -18,6 +18,7 @@ pub fn merge(here: &Record, imported: &Record, write: Write) -> Option<Record> {
     record.version = record.version.max(Version::new(imported.version.get() + 1));
     let mut is_changed = false;
     let mut joined = Vec::new();
+    let imported = &imported.clone().only_of(&record.origin.face_model).ok()?;
     for theirs in &imported.faces {
         match record.faces.iter_mut().find(|face| face.number == theirs.number) {
             Some(ours) => is_changed |= merge_face(ours, theirs, (record.version, write)),
@@ -53,7 +54,15 @@ fn merge_face(ours: &mut Face, theirs: &Face, (version, write): (Version, Write)
     }
     match &theirs.body {
         FaceBody::Erased { .. } => ours.body = FaceBody::Erased { at: write.now },
-        FaceBody::Live(_) if theirs.version > ours.version => ours.body = theirs.body.clone(),
+        FaceBody::Live(live) if theirs.version > ours.version => {
+            // One face's templates are the same on either side; which ones it needs is known here.
+            let mut live = live.clone();
+            if let Some(ours) = ours.live() {
+                live.detected.template = ours.detected.template.clone();
+                live.other_template = ours.other_template.clone();
+            }
+            ours.body = FaceBody::Live(live);
+        }
         FaceBody::Live(_) => return false,
     }
     ours.version = version;

@@ -12,6 +12,7 @@ mod bulk;
 mod enrol;
 mod erase;
 mod merge;
+mod models;
 mod projection;
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use bulk::{Acceptance, BulkPhoto, ReadyFace, accept, embedded, import, refus
 pub use enrol::{Enrolled, Enrolment, IOU_SAME_FACE, enrol};
 pub use erase::{Erasure, erase, expire};
 pub use merge::{merge, must_be_remembered, with_named_claims};
+pub use models::{MadeTemplates, OtherTemplate, WantedModels, with_models};
 pub use projection::{Projection, projection};
 
 /// Why a photo is refused that no embedding worker took before its time had come.
@@ -40,7 +42,7 @@ pub struct Origin {
     pub part: Part,
     /// Its photo's id, which names the record.
     pub image: ImageId,
-    /// The face model version that its templates are of (I7).
+    /// The face model that its faces' templates are of (I7).
     pub face_model: FaceModelName,
     /// The client's name for the photo. Where there is one, the image id can be derived again.
     pub external_image_id: Option<ExternalImageId>,
@@ -117,8 +119,10 @@ pub enum FaceBody {
 /// A face that is not erased.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LiveFace {
-    /// As the encoder saw it.
+    /// As the encoder saw it; its template is of the record's face model.
     pub detected: DetectedFace,
+    /// A template of another face model, while its collection turns from one to the other.
+    pub other_template: Option<OtherTemplate>,
     /// From this time on it counts as erased.
     pub expires_at: Option<UnixMillis>,
     /// The user that it is claimed for, with the user's generation.
@@ -183,9 +187,20 @@ pub enum Refusal {
     /// No template, or more than a record takes.
     #[error("an import has 1 to 1,000 templates a record")]
     TemplatesOutOfRange,
+    /// The record's faces have no templates of the face model that the new ones are of (I7).
+    #[error("this photo's faces are of another face model")]
+    OtherFaceModel,
     /// The transition does not exist from this state.
     #[error("the record is not in a state for this")]
     WrongState,
+}
+
+impl LiveFace {
+    /// A face as it was detected, of no user.
+    #[must_use]
+    pub const fn new(detected: DetectedFace) -> Self {
+        Self { detected, other_template: None, expires_at: None, user: None, external_image_id: None }
+    }
 }
 
 impl Face {

@@ -1,8 +1,9 @@
 //! What the index should hold of a record.
 
 use super::{Face, FaceBody, LiveFace, Record};
-use crate::ids::{FaceId, Version};
+use crate::ids::{FaceId, FaceModelName, Version};
 use crate::point::{LivePoint, Point, PointBody, ShownFace};
+use crate::template::Template;
 use crate::time::{ERASED_KEPT, UnixMillis};
 
 /// A record's points as they should be.
@@ -12,11 +13,14 @@ pub struct Projection {
     pub write: Vec<Point>,
     /// Erased for longer than a day: to be removed where their version is this or less.
     pub remove: Vec<(FaceId, Version)>,
+    /// Live, and without a template of the model that was asked for: there is nothing to be written of them yet.
+    pub lacking: Vec<FaceId>,
 }
 
-/// The points of `record` as of `now`: a live face's point, an erased face's mark for a day, then nothing.
+/// The points of `record` as of `now`, for an index collection of that face model: a live face's point, an erased face's mark for a
+/// day, then nothing.
 #[must_use]
-pub fn projection(record: &Record, now: UnixMillis) -> Projection {
+pub fn projection(record: &Record, model: &FaceModelName, now: UnixMillis) -> Projection {
     let mut projection = Projection::default();
     for face in &record.faces {
         let id = record.face_id(face.number);
@@ -28,18 +32,21 @@ pub fn projection(record: &Record, now: UnixMillis) -> Projection {
                 let body = PointBody::Erased { erased_at: *at };
                 projection.write.push(Point { face: id, version: face.version, body });
             }
-            FaceBody::Live(live) => {
-                let body = PointBody::Live(live_point(record, face, live));
-                projection.write.push(Point { face: id, version: face.version, body });
-            }
+            FaceBody::Live(live) => match record.template_of(live, model) {
+                Some(template) => {
+                    let body = PointBody::Live(live_point(record, (face, live), template));
+                    projection.write.push(Point { face: id, version: face.version, body });
+                }
+                None => projection.lacking.push(id),
+            },
         }
     }
     projection
 }
 
-fn live_point(record: &Record, face: &Face, live: &LiveFace) -> LivePoint {
+fn live_point(record: &Record, (face, live): (&Face, &LiveFace), template: &Template) -> LivePoint {
     LivePoint {
-        template: live.detected.template.clone(),
+        template: template.clone(),
         enrolled_at: face.enrolled_at,
         expires_at: live.expires_at.unwrap_or(UnixMillis::NEVER),
         shown: ShownFace {

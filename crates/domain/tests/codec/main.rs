@@ -20,7 +20,7 @@ use strategies::{
 use values::{
     accepted_photo, access_key, audit, bucket, change, client_token, collection, face_model, full_record,
     full_user, imported_record, moved_uid_entry, moving_collection, photo, refused_record, search, tenant,
-    uid_entry, user_search,
+    turning_collection, turning_record, uid_entry, user_search,
 };
 use vidimus_domain::Version;
 use vidimus_domain::catalog::{AccessKey, Collection, FaceModel, Secret, Tenant, UidEntry};
@@ -91,6 +91,8 @@ fn the_formats_are_what_they_were() {
     check_golden("collection_uid", &uid_entry());
     check_golden("collection_moving", &moving_collection());
     check_golden("collection_uid_moved", &moved_uid_entry());
+    check_golden("collection_turning", &turning_collection());
+    check_golden("record_turning", &turning_record());
     check_golden("face_model", &face_model());
     check_golden("bucket", &bucket());
 }
@@ -199,8 +201,10 @@ fn only_what_moves_is_of_the_newer_format() {
     assert_eq!((collection().to_proto().format, uid_entry().to_proto().format), (1, 1));
     assert_eq!((moving_collection().to_proto().format, moved_uid_entry().to_proto().format), (2, 2));
     let mut own = collection();
-    own.placements = Placements::only("sface-2021dec.2".parse().expect("it is a placement"));
+    own.placements.read = "sface-2021dec.2".parse().expect("it is a placement");
     assert_eq!(own.to_proto().format, 2);
+    assert_eq!(turning_collection().to_proto().format, 3);
+    assert_eq!((full_record().to_proto().format, turning_record().to_proto().format), (1, 2));
 }
 
 /// A record that was cut off is refused; at most the time of its last change, which comes last, can be missed.
@@ -284,6 +288,7 @@ proptest! {
         name in parsed::<vidimus_domain::CollectionName>("[a-zA-Z0-9_.-]{1,255}"),
         placement in parsed::<vidimus_domain::Placement>("[a-zA-Z0-9_.-]{1,100}"),
         face_model in parsed::<vidimus_domain::FaceModelName>("[a-zA-Z0-9_.-]{1,100}"),
+        other_model in parsed::<vidimus_domain::FaceModelName>("[a-z]{1,3}"),
         (stage, others) in any_move(),
         id in parsed::<vidimus_domain::AccessKeyId>("[a-zA-Z0-9]{1,128}"),
     ) {
@@ -296,13 +301,15 @@ proptest! {
             part, name: name.clone(), placement: placement.clone(), other_placements: others.clone(), nonce,
         });
         check_round_trip(&FaceModel { name: face_model.clone(), number: model });
-        let moving = others.first().map(|other| Move { other: other.clone(), stage, began_at: created_at });
+        let moving = others.first().map(|other| Move {
+            other: other.clone(), face_model: other_model, stage, began_at: created_at,
+        });
         let left = others.into_iter().map(|placement| Left {
             placement, left_at: created_at, cleared_at: deleted_at,
         });
-        let placements = Placements { read: placement, moving, left: left.collect() };
+        let placements = Placements { read: placement, face_model, moving, left: left.collect() };
         check_round_trip(&Collection {
-            tenant, name, uid, face_model_version, face_model, placements, image_id_key: key, created_at, deleted_at,
+            tenant, name, uid, face_model_version, placements, image_id_key: key, created_at, deleted_at,
             tags: std::collections::BTreeMap::new(), retention, nonce,
         });
     }

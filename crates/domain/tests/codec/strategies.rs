@@ -8,7 +8,7 @@ use vidimus_domain::event::{AuditedAction, Probe, UserCandidate, UserChange, Use
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Point};
 use vidimus_domain::placements::MoveStage;
-use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, OtherTemplate, PhotoKey, Record, RememberedRequest, State};
 use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::{
     CollectionUid, FaceNumber, ImageId, Nonce, Part, Placement, Template, TenantId, UnixMillis, Version,
@@ -85,9 +85,15 @@ pub fn any_detected() -> impl Strategy<Value = DetectedFace> {
 pub fn any_face() -> impl Strategy<Value = Face> {
     let user = prop::option::of((parsed("[a-zA-Z0-9_.:-]{1,128}"), any::<u64>()));
     let name = prop::option::of(parsed("[a-zA-Z0-9_.:-]{1,255}"));
-    let live = (any_detected(), prop::option::of(any_time()), user, name).prop_map(
-        |(detected, expires_at, user, external_image_id)| {
-            FaceBody::Live(LiveFace { detected, expires_at, user, external_image_id })
+    let model = prop::option::of((parsed("[a-z]{1,3}"), any_time()));
+    let live = (any_detected(), model, prop::option::of(any_time()), user, name).prop_map(
+        |(detected, model, expires_at, user, external_image_id)| {
+            let other_template = model.map(|(face_model, made_for)| OtherTemplate {
+                face_model,
+                made_for,
+                template: detected.template.clone(),
+            });
+            FaceBody::Live(LiveFace { detected, other_template, expires_at, user, external_image_id })
         },
     );
     let body = prop_oneof![live, any_time().prop_map(|at| FaceBody::Erased { at })];

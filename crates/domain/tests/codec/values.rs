@@ -8,12 +8,12 @@ use vidimus_domain::event::{
 };
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::placements::{Left, Move, MoveStage, Placements};
-use vidimus_domain::record::{Face, FaceBody, LiveFace, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::record::{Face, FaceBody, LiveFace, OtherTemplate, PhotoKey, Record, RememberedRequest, State};
 use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::user::{ClientToken, TokenKey, User};
-use vidimus_domain::{Part, UnixMillis, Version};
+use vidimus_domain::{Part, Template, UnixMillis, Version};
 
-use crate::fixtures::{detected, nonce, number, origin};
+use crate::fixtures::{detected, model, nonce, number, origin};
 
 const T0: UnixMillis = UnixMillis::new(1_760_000_000_000);
 
@@ -28,13 +28,12 @@ pub fn part() -> Part {
 /// A record with everything that a record can have.
 pub fn full_record() -> Record {
     let live = LiveFace {
-        detected: detected(0.0),
         expires_at: Some(UnixMillis::new(1_760_086_400_000)),
         user: Some(("anna".parse().expect("it is a user id"), 7)),
-        external_image_id: None,
+        ..LiveFace::new(detected(0.0))
     };
     let plain = DetectedFace { pose: None, quality: None, ..detected(0.0) };
-    let plain = LiveFace { detected: plain, expires_at: None, user: None, external_image_id: None };
+    let plain = LiveFace::new(plain);
     let face = |face, version, body| Face {
         number: number(face),
         version: Version::new(version),
@@ -150,8 +149,7 @@ pub fn collection() -> Collection {
         name: "staff".parse().expect("it is a name"),
         uid: part().collection,
         face_model_version: "1.0".to_owned(),
-        face_model: "sface-2021dec".parse().expect("it is a face model"),
-        placements: Placements::only("sface-2021dec".parse().expect("it is a placement")),
+        placements: Placements::only(model(), "sface-2021dec".parse().expect("it is a placement")),
         image_id_key: [9; 32],
         created_at: T0,
         deleted_at: Some(UnixMillis::new(1_760_000_000_001)),
@@ -178,16 +176,37 @@ pub fn uid_entry() -> UidEntry {
 /// A collection on its way, with one that it left before.
 pub fn moving_collection() -> Collection {
     let placement = |name: &str| name.parse().expect("it is a placement");
-    let moving = |stage| Move { other: placement("sface-2021dec.2"), stage, began_at: T0 };
+    let other = placement("sface-2021dec.2");
+    let moving = |stage| Move { other, face_model: model(), stage, began_at: T0 };
     let left = |name, cleared_at| Left { placement: placement(name), left_at: T0, cleared_at };
     Collection {
         placements: Placements {
             read: placement("sface-2021dec.3"),
+            face_model: model(),
             moving: Some(moving(MoveStage::Leaving)),
             left: vec![left("sface-2021dec.4", None), left("sface-2021dec", Some(T0))],
         },
         ..collection()
     }
+}
+
+/// A collection that turns to another face model.
+pub fn turning_collection() -> Collection {
+    let (read, target) = ("sface-2021dec".parse().expect("it is a placement"), "newer".parse());
+    let target = (&target.expect("it is a placement"), &"newer".parse().expect("it is a face model"));
+    let turning = Placements::only(model(), read).begun(target, T0).expect("it can be moved");
+    Collection { placements: turning, ..collection() }
+}
+
+/// A record of such a collection: the first of its live faces has a template of both models.
+pub fn turning_record() -> Record {
+    let newer = Template::normalised(vec![1.0, 1.0, 1.0]).expect("it has a direction");
+    let mut record = full_record();
+    if let FaceBody::Live(live) = &mut record.faces[1].body {
+        let face_model = "newer".parse().expect("it is a face model");
+        live.other_template = Some(OtherTemplate { face_model, made_for: T0, template: newer });
+    }
+    record
 }
 
 pub fn moved_uid_entry() -> UidEntry {

@@ -19,6 +19,8 @@ pub enum Invariant {
     I4,
     /// Versions of points only grow.
     I5,
+    /// Templates of different models are never compared.
+    I7,
     /// Nothing is left of what was to go.
     I9,
     /// A record's photo is there (rule 7).

@@ -14,6 +14,7 @@ use crate::client::{Sent, draw_enrolment, patience, wait_a_little};
 use crate::executor::{Kind, Lost, Process};
 use crate::ingestion::EnrolmentRequest;
 use crate::log::Assigned;
+use crate::models::{self, by_model};
 use crate::random::{hours, millis, minutes};
 use crate::records::Written;
 use crate::reply::Reply;
@@ -198,6 +199,9 @@ async fn embed(process: &Process, image: ImageId) -> Result<(), Lost> {
         if before.state != State::Accepted {
             process.count("a worker found a photo embedded");
             process.remove_photos(Some(before)).await;
+            if process.with(|world| world.models_turn) {
+                models::complete(process, image).await?;
+            }
             if process.keeps(Rule::EmbeddingAppendsAgain) {
                 process.append_change_of(before).await?;
             }
@@ -213,12 +217,16 @@ async fn embed(process: &Process, image: ImageId) -> Result<(), Lost> {
             process.count("a photo was refused");
             refuse(&before, "no face", write)
         } else {
-            embedded(&before, faces, None, write).ok().flatten()
+            let model = process.believed_placements().face_model;
+            embedded(&before, (&model, by_model(&faces, &model)), None, write).ok().flatten()
         };
         let Some(after) = after else { return Ok(()) };
         if process.write_record(&after, &read, Cause::Embedding).await? == Written::Yes {
             process.count("a photo was embedded");
             process.remove_photos(Some(&after)).await;
+            if process.with(|world| world.models_turn) {
+                models::complete(process, image).await?;
+            }
             return process.append_change_of(&after).await;
         }
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use vidimus_domain::UnixMillis;
 use vidimus_domain::placements::Placements;
 use vidimus_domain::retention::Retention;
+use vidimus_domain::{FaceModelName, Placement, UnixMillis};
+
+use crate::models::face_model;
 
 /// The longest that a rule is believed after another has replaced it.
 pub const LEASE: Duration = Duration::from_secs(5);
@@ -91,7 +93,8 @@ pub struct PlacementHistory(Vec<(Placements, Option<UnixMillis>)>);
 
 impl Default for PlacementHistory {
     fn default() -> Self {
-        Self(vec![(Placements::only("p0".parse().expect("it is a placement")), None)])
+        let first = "p0".parse().expect("it is a placement");
+        Self(vec![(Placements::only(face_model(0), first), None)])
     }
 }
 
@@ -110,6 +113,12 @@ impl PlacementHistory {
         self.0[over].1 = Some(now);
         self.0.push((placements, None));
         true
+    }
+
+    /// The face model whose templates a placement holds, or held last.
+    pub fn face_model_in(&self, placement: &Placement) -> Option<&FaceModelName> {
+        let written = self.0.iter().rev().flat_map(|(placements, _)| placements.written());
+        written.filter(|(of, _)| *of == placement).map(|(_, model)| model).next()
     }
 
     /// All that somebody may go by now.

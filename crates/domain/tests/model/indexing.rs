@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vidimus_domain::point::{Point, PointBody};
 use vidimus_domain::record::{Projection, is_fresh, projection};
-use vidimus_domain::{FaceId, FaceNumber, ImageId, Placement, UnixMillis, Version};
+use vidimus_domain::{FaceId, FaceModelName, FaceNumber, ImageId, Placement, UnixMillis, Version};
 
 use crate::executor::{Lost, Process};
 use crate::log::Assigned;
@@ -29,17 +29,20 @@ pub async fn project(
             true => process.believed_placements(),
             false => process.placements_believed_for(hours(1)),
         };
-        let written = believed.written().cloned().collect::<Vec<_>>();
         let read = process.read_record(image).await?;
-        let projection = match &read.record {
-            Some(record) => kept(process, projection(record, process.now())),
+        let projected = |model: &FaceModelName| match &read.record {
+            Some(record) if process.keeps(Rule::ModelsGoWithPlacements) => {
+                kept(process, projection(record, model, process.now()))
+            }
+            Some(record) => kept(process, projection(record, &record.origin.face_model, process.now())),
             None => {
                 process.count("a record was gone");
                 let remove = seen.iter().map(|(number, version)| (image.face(*number), *version)).collect();
-                Projection { write: Vec::new(), remove }
+                Projection { remove, ..Projection::default() }
             }
         };
-        if apply(process, epoch, (began, &written), projection).await? {
+        let written = believed.written().map(|(placement, model)| (placement.clone(), projected(model)));
+        if apply(process, epoch, began, written.collect()).await? {
             return Ok(());
         }
         process.count("indexing read again");
@@ -61,11 +64,11 @@ fn kept(process: &Process, mut projection: Projection) -> Projection {
 async fn apply(
     process: &Process,
     epoch: u64,
-    (began, written): (UnixMillis, &[Placement]),
-    projection: Projection,
+    began: UnixMillis,
+    written: Vec<(Placement, Projection)>,
 ) -> Result<bool, Lost> {
     let fresh = || is_fresh(began, process.now()) || !process.keeps(Rule::IndexingFreshness);
-    for placement in written {
+    for (placement, projection) in &written {
         for point in &projection.write {
             if !fresh() {
                 return Ok(false);

@@ -10,6 +10,7 @@ use vidimus_domain::{FaceId, FaceNumber, ImageId, RequestId};
 
 use crate::executor::{Kind, Lost, Process};
 use crate::indexing;
+use crate::models::{self, by_model};
 use crate::random::{hours, minutes};
 use crate::records::{PutPhoto, Written};
 use crate::reply::Reply;
@@ -39,6 +40,11 @@ pub async fn index_faces(process: &Process, request: &EnrolmentRequest) -> Resul
     process.append_change_of(&record).await?;
     // Past the wait it answers all the same: the log's consumer is the safety net.
     let _ = project_now(process, record.origin.image, SEARCHABLE_WAIT).await;
+    let is_completed = process.with(|world| world.models_turn) && process.keeps(Rule::EnrolmentsAreCompleted);
+    while is_completed && models::complete(process, record.origin.image).await? {
+        process.append_change(record.origin.image, Vec::new()).await?;
+        let _ = project_now(process, record.origin.image, SEARCHABLE_WAIT).await;
+    }
     Ok(ids(&record, &faces))
 }
 
@@ -67,8 +73,11 @@ async fn enrolled(
         let put = fresh_photo(process, request.origin.image, photo.take()).await?;
         let enrolment = enrolment(process, request, put.key.clone(), photos_removed);
         let write = Write { now: process.now(), nonce: process.nonce(), cutoffs: process.cutoffs() };
+        let model = process.believed_placements().face_model;
+        let enrolment = Enrolment { faces: by_model(&enrolment.faces, &model), ..enrolment };
+        let origin = Origin { face_model: model, ..request.origin.clone() };
         let Ok(Enrolled::Changed { record, faces, photo_named }) =
-            enrol(&request.origin, read.record.as_ref(), enrolment, write)
+            enrol(&origin, read.record.as_ref(), enrolment, write)
         else {
             return Err(Lost);
         };

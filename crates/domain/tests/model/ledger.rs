@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vidimus_domain::point::PointBody;
 use vidimus_domain::record::{Record, State, Write, expire, is_fresh, projection};
-use vidimus_domain::{FaceId, FaceNumber, ImageId, Placement, UnixMillis, Version};
+use vidimus_domain::{FaceId, FaceModelName, FaceNumber, ImageId, Placement, UnixMillis, Version};
 
 use crate::administration::ReadRule;
 use crate::blobs::StoredPhoto;
@@ -134,8 +134,11 @@ async fn visit(
             return process.effect(name, move |world| world.blobs.remove_record(image)).await;
         }
     }
-    if differs(read.record.as_ref(), seen, process.now()) {
+    if differs((read.record.as_ref(), seen), &process.believed_placements().face_model, process.now()) {
         return look_again(process, image).await;
+    }
+    if process.with(|world| world.models_turn) {
+        say_lacking(process, read.record.as_ref()).await?;
     }
     say_old_photo(process, read.record.as_ref()).await
 }
@@ -169,11 +172,11 @@ fn is_husk_to_remove(process: &Process, record: &Record) -> bool {
 
 /// A difference is read once more before the change is appended.
 async fn look_again(process: &Process, image: ImageId) -> Result<(), Lost> {
-    let placement = process.believed_placements().read;
-    let seen = points(process, Some(image), &placement).await?;
+    let believed = process.believed_placements();
+    let seen = points(process, Some(image), &believed.read).await?;
     let seen = seen.get(&image);
     let read = process.read_record(image).await?;
-    if differs(read.record.as_ref(), seen, process.now()) && process.keeps(Rule::Reconciling) {
+    if differs((read.record.as_ref(), seen), &believed.face_model, process.now()) && process.keeps(Rule::Reconciling) {
         process.count("reconciling found a difference");
         let known =
             read.record.map(|record| record.faces.iter().map(|face| (face.number, face.version)).collect());
@@ -182,14 +185,30 @@ async fn look_again(process: &Process, image: ImageId) -> Result<(), Lost> {
     Ok(())
 }
 
-/// Whether the points are not those that the record should have.
-pub fn differs(record: Option<&Record>, seen: Option<&Seen>, now: UnixMillis) -> bool {
+/// A face without a template of the collection's model has one made, where there is a photo.
+async fn say_lacking(process: &Process, record: Option<&Record>) -> Result<(), Lost> {
+    let own = process.believed_placements().face_model;
+    match record {
+        Some(record) if record.photo.is_some() && record.lacking(&own).next().is_some() => {
+            process.count("reconciling found a face without its template");
+            process.append_photo(record.origin.image).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the points, in a placement for templates of that model, are not those that the record should have.
+pub fn differs(
+    (record, seen): (Option<&Record>, Option<&Seen>),
+    model: &FaceModelName,
+    now: UnixMillis,
+) -> bool {
     let Some(record) = record else { return seen.is_some() };
     let version = |face: FaceId| {
         let number = face.number()?;
         seen?.iter().find(|(seen, _)| *seen == number).map(|(_, version)| *version)
     };
-    let should = projection(record, now);
+    let should = projection(record, model, now);
     let lacks = should.write.iter().any(|point| version(point.face).is_none_or(|seen| seen < point.version));
     lacks || should.remove.iter().any(|(face, _)| version(*face).is_some())
 }

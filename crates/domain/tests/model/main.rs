@@ -20,6 +20,7 @@ mod indexing;
 mod ingestion;
 mod ledger;
 mod log;
+mod models;
 mod moves;
 mod random;
 mod records;
@@ -62,7 +63,8 @@ fn the_invariants_hold() {
         let outcome = scenario::run(seed, &[])
             .and_then(|_| scenario::run_with_users(seed, &[]))
             .and_then(|_| scenario::run_with_bulk(seed, &[]))
-            .and_then(|_| scenario::run_with_moves(seed, &[]));
+            .and_then(|_| scenario::run_with_moves(seed, &[]))
+            .and_then(|_| scenario::run_with_models(seed, &[]));
         outcome.map(drop).map_err(|failure| TestCaseError::fail(failure.to_string()))
     };
     if let Err(failure) = TestRunner::new(config).run(&proptest::num::u64::ANY, run) {
@@ -90,6 +92,7 @@ const CORNERS: &[&str] = &[
     "a move began",
     "a move found differences",
     "a move switched",
+    "a move switched the model",
     "a move was finished",
     "a move was given up",
     "a move was taken up",
@@ -100,6 +103,7 @@ const CORNERS: &[&str] = &[
     "a process crashed",
     "a process slept",
     "a put that won said that it lost",
+    "a record was completed",
     "a record was gone",
     "a retry ended a deletion of a user",
     "a retry found its deletion",
@@ -118,6 +122,7 @@ const CORNERS: &[&str] = &[
     "an attempt was too old",
     "an effect came late",
     "an erased point was removed",
+    "an old model's templates went",
     "faces were released again",
     "indexing lost its connection",
     "indexing read again",
@@ -132,9 +137,13 @@ const CORNERS: &[&str] = &[
 fn the_model_reaches_every_corner() {
     let mut counts = BTreeMap::<_, u64>::new();
     for seed in 0..200 {
-        for run in
-            [scenario::run, scenario::run_with_users, scenario::run_with_bulk, scenario::run_with_moves]
-        {
+        for run in [
+            scenario::run,
+            scenario::run_with_users,
+            scenario::run_with_bulk,
+            scenario::run_with_moves,
+            scenario::run_with_models,
+        ] {
             for (what, count) in run(seed, &[]).unwrap_or_else(|failure| panic!("{failure}")) {
                 *counts.entry(what).or_default() += count;
             }

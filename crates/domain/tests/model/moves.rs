@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use vidimus_domain::Placement;
 use vidimus_domain::placements::{Move, MoveStage, Placements};
 use vidimus_domain::record::is_fresh;
+use vidimus_domain::{FaceModelName, Placement};
 
 use crate::catalog::PLACEMENTS_LEASE;
 use crate::executor::{Lost, Process};
 use crate::ledger::{differs, points};
+use crate::models::{self, Lacks};
 use crate::random::{hours, millis, minutes};
 use crate::rules::Rule;
 
@@ -17,8 +18,8 @@ use crate::rules::Rule;
 const PLACEMENTS: u64 = 7;
 
 /// Placements as they were read from the store, and the number of their state.
-struct Read {
-    placements: Placements,
+pub struct Read {
+    pub placements: Placements,
     number: usize,
 }
 
@@ -38,7 +39,7 @@ impl Process {
         })
     }
 
-    async fn read_placements(&self) -> Result<Read, Lost> {
+    pub async fn read_placements(&self) -> Result<Read, Lost> {
         let read = self.effect("reads the placements".to_owned(), |world| {
             let (placements, number) = world.placements.current();
             Read { placements: placements.clone(), number }
@@ -95,6 +96,9 @@ async fn go_on(process: &Process, has_begun: &mut bool) -> Result<(), Lost> {
             if process.keeps(Rule::MovesDropLater) {
                 process.sleep(PLACEMENTS_LEASE).await;
             }
+            if moving.face_model != read.placements.face_model {
+                models::settle(process, &moving).await?;
+            }
             finish(process, &moving).await?;
         }
     }
@@ -109,7 +113,11 @@ async fn begin(process: &Process, read: &Read) -> Result<(), Lost> {
         before.left.retain(|left| left.placement != target);
     }
     // Where it may not go now it goes elsewhere later.
-    let Ok(begun) = before.begun(&target, process.now()) else { return Ok(()) };
+    let model = models::draw_model(process, &before);
+    if model != before.face_model {
+        process.count("a move to another model was tried");
+    }
+    let Ok(begun) = before.begun((&target, &model), process.now()) else { return Ok(()) };
     if process.write_placements(&format!("begins a move to {target}"), begun, read).await? {
         process.count("a move began");
         let entered = process.with(|world| !world.entered.insert(target));
@@ -124,29 +132,50 @@ async fn fill_and_switch(process: &Process, moving: &Move) -> Result<(), Lost> {
     if process.keeps(Rule::MovesWaitBeforeWalk) {
         process.sleep(PLACEMENTS_LEASE).await;
     }
+    let own = process.read_placements().await?.placements.face_model;
+    let is_turning = moving.face_model != own;
     for image in process.effect("lists records".to_owned(), |world| world.blobs.images()).await? {
-        process.append_change(image, Vec::new()).await?;
+        if is_turning {
+            process.append_photo(image).await?;
+        } else {
+            process.append_change(image, Vec::new()).await?;
+        }
     }
     if process.with(|world| world.random.chance(150)) {
         return give_up(process, moving).await;
     }
     if process.keeps(Rule::MovesCompare) {
         until_projected(process).await;
-        while say_differences(process, &moving.other).await? {
-            process.count("a move found differences");
+        loop {
+            match say_differences(process, moving, &own).await? {
+                Found::Nothing => break,
+                Found::Differences => process.count("a move found differences"),
+                Found::PhotosAreGone => return give_up(process, moving).await,
+            }
             until_projected(process).await;
         }
     }
     let read = process.read_placements().await?;
     let Some(switched) = read.placements.switched(moving) else { return Ok(()) };
     if process.write_placements("switches reads", switched, &read).await? {
-        process.count("a move switched");
+        process.count(if is_turning { "a move switched the model" } else { "a move switched" });
     }
     Ok(())
 }
 
 /// Waits until all is committed that the log has now, or the log is another one.
 async fn until_projected(process: &Process) {
+    let (incarnation, ends) = process.with(|world| (world.photo_log.incarnation, world.photo_log.ends()));
+    loop {
+        let done = process.with(|world| {
+            let committed = world.photo_log.commits().iter().zip(&ends).all(|(committed, end)| committed >= end);
+            committed || !world.models_turn || world.photo_log.incarnation != incarnation
+        });
+        if done {
+            break;
+        }
+        process.sleep(millis(250)).await;
+    }
     let (incarnation, ends) = process.with(|world| (world.log.incarnation, world.log.ends()));
     loop {
         let done = process.with(|world| {
@@ -160,20 +189,37 @@ async fn until_projected(process: &Process) {
     }
 }
 
-/// Compares the target with the records, and says what differs. Returns whether something did.
-async fn say_differences(process: &Process, target: &Placement) -> Result<bool, Lost> {
+/// What a comparison has found.
+enum Found {
+    Nothing,
+    Differences,
+    /// Of some faces no template can be made.
+    PhotosAreGone,
+}
+
+/// Compares the target with the records, and says what differs.
+async fn say_differences(process: &Process, moving: &Move, own: &FaceModelName) -> Result<Found, Lost> {
+    let target = &moving.other;
     let seen = points(process, None, target).await?;
     let images = process.effect("lists records".to_owned(), |world| world.blobs.images()).await?;
-    let mut any = false;
+    let mut found = Found::Nothing;
     for image in images.into_iter().chain(seen.keys().copied()).collect::<BTreeSet<_>>() {
         let seen = points(process, Some(image), target).await?.remove(&image);
         let record = process.read_record(image).await?.record;
-        if differs(record.as_ref(), seen.as_ref(), process.now()) {
-            any = true;
+        match models::lacks(process, record.as_ref(), moving, own) {
+            Lacks::Photo => return Ok(Found::PhotosAreGone),
+            Lacks::Template => {
+                found = Found::Differences;
+                process.append_photo(image).await?;
+            }
+            Lacks::Nothing => {}
+        }
+        if differs((record.as_ref(), seen.as_ref()), &moving.face_model, process.now()) {
+            found = Found::Differences;
             process.append_change(image, seen.unwrap_or_default()).await?;
         }
     }
-    Ok(any)
+    Ok(found)
 }
 
 async fn give_up(process: &Process, moving: &Move) -> Result<(), Lost> {

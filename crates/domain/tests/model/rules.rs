@@ -117,6 +117,16 @@ pub enum Rule {
     ClearingIsFlushed,
     /// What was left is not entered before that.
     LeftIsNotEntered,
+    /// An enrolment is answered only when its record has templates of every model that is wanted.
+    EnrolmentsAreCompleted,
+    /// Reads switch only when every face has a template of the target's model.
+    MovesCompareModels,
+    /// What is written into a placement is of the model that it holds.
+    ModelsGoWithPlacements,
+    /// Which models a record needs is read after the record.
+    ModelsAreReadLast,
+    /// A template counts for the move alone that it was made for.
+    TemplatesAreMarked,
     /// An accepted photo's record names it, so that nobody sweeps it.
     AcceptedPhotosAreNamed,
 }

@@ -1,6 +1,6 @@
 //! The model has teeth: whichever rule is broken, the auditor finds it.
 
-use crate::audit::Invariant::{self, I2, I3, I4, I5, I9, Photo, Users};
+use crate::audit::Invariant::{self, I2, I3, I4, I5, I7, I9, Photo, Users};
 use crate::rules::Rule;
 use crate::scenario;
 
@@ -128,6 +128,20 @@ fn every_rule_of_moves_is_needed() {
             (&[Rule::ClearingIsFlushed], &[I9]),
             (&[Rule::LeftIsNotEntered], &[I2]),
             (&[Rule::ErasedPointsStay], &[I3]),
+        ],
+    );
+}
+
+#[test]
+fn every_rule_of_models_is_needed() {
+    check_runs(
+        scenario::run_with_models,
+        &[
+            (&[Rule::EnrolmentsAreCompleted], &[I2]),
+            (&[Rule::MovesCompareModels], &[I2]),
+            (&[Rule::ModelsGoWithPlacements], &[I7]),
+            (&[Rule::ModelsAreReadLast], &[I2]),
+            (&[Rule::TemplatesAreMarked], &[I2]),
         ],
     );
 }

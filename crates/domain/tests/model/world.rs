@@ -15,6 +15,7 @@ use crate::catalog::{Catalog, PlacementHistory};
 use crate::executor::{Late, Task};
 use crate::index::{Index, PointWrite};
 use crate::log::Log;
+use crate::models::dimension;
 use crate::random::Random;
 use crate::rules::Rule;
 use crate::user_audit::UserAuditor;
@@ -57,6 +58,8 @@ pub struct World {
     pub bulk_is_there: bool,
     /// Whether the collection is moved, and searched by processes, in this run.
     pub moves_are_there: bool,
+    /// Whether a move may turn it to another face model.
+    pub models_turn: bool,
     /// Whether no further move begins.
     pub is_resting: bool,
     /// Placements that a move has gone to.
@@ -107,6 +110,7 @@ impl World {
             users_are_there: false,
             bulk_is_there: false,
             moves_are_there: false,
+            models_turn: false,
             is_resting: false,
             entered: BTreeSet::new(),
             faults: Faults::default(),
@@ -186,6 +190,11 @@ impl World {
             self.audit.broken(Invariant::I5, what);
         }
         if let PointBody::Live(live) = &point.body {
+            let model = self.placements.face_model_in(placement);
+            if model.is_none_or(|model| dimension(model) != live.template.dimension()) {
+                let what = format!("{} is written into {placement} by another model", point.face);
+                self.audit.broken(Invariant::I7, what);
+            }
             self.audit.live_point_written(point.face, live.expires_at);
         }
         write

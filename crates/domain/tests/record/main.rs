@@ -6,10 +6,11 @@ mod bulk;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod merge;
+mod models;
 
 use std::time::Duration;
 
-use fixtures::{detected, nonce, number, origin};
+use fixtures::{detected, model, nonce, number, origin};
 use proptest::prelude::*;
 use vidimus_domain::limits::REQUESTS_PER_RECORD_MAX;
 use vidimus_domain::point::PointBody;
@@ -294,7 +295,7 @@ fn husks_go_when_nothing_can_ask_for_them() {
 fn an_erased_face_is_a_mark_for_a_day() {
     let record = *erase(&enrolled(), &[number(1)], at(LATER)).record.expect("it is erased");
     let version = record.faces[0].version;
-    let young = projection(&record, LATER.plus(ERASED_KEPT).minus(MILLISECOND));
+    let young = projection(&record, &model(), LATER.plus(ERASED_KEPT).minus(MILLISECOND));
     let bodies = young.write.iter().map(|point| (point.face.number(), point.version, &point.body));
     let (marks, live): (Vec<_>, Vec<_>) =
         bodies.partition(|(_, _, body)| **body == PointBody::Erased { erased_at: LATER });
@@ -302,7 +303,7 @@ fn an_erased_face_is_a_mark_for_a_day() {
     assert_eq!((marks.len(), live.len(), live[0].0), (1, 1, Some(number(2))));
     assert_eq!(young.remove, vec![]);
 
-    let old = projection(&record, LATER.plus(ERASED_KEPT));
+    let old = projection(&record, &model(), LATER.plus(ERASED_KEPT));
     assert_eq!((old.write.len(), old.remove), (1, vec![(record.face_id(number(1)), version)]));
 }
 
@@ -310,14 +311,14 @@ fn an_erased_face_is_a_mark_for_a_day() {
 fn a_point_shows_its_face() {
     let before = changed(None, expiring("first", &[0.1], LATER), T0).0;
     let record = Record { origin: origin(Some("anna")), ..before };
-    let points = projection(&record, T0).write;
+    let points = projection(&record, &model(), T0).write;
     let PointBody::Live(point) = &points[0].body else { panic!("it is live") };
     assert_eq!((points[0].face, points[0].version), (record.face_id(number(1)), record.faces[0].version));
     assert_eq!((point.enrolled_at, point.expires_at), (T0, LATER));
     assert_eq!(point.template, detected(0.1).template);
     assert_eq!(point.shown.bounding_box, detected(0.1).bounding_box);
     assert_eq!(point.shown.external_image_id, record.origin.external_image_id);
-    let PointBody::Live(point) = &projection(&enrolled(), T0).write[0].body else { panic!("it is live") };
+    let PointBody::Live(point) = &projection(&enrolled(), &model(), T0).write[0].body else { panic!("it is live") };
     assert_eq!(point.expires_at, UnixMillis::NEVER);
 }
 
@@ -396,7 +397,7 @@ fn apply(before: Option<&Record>, step: &Step, write: Write) -> Option<Record> {
             erase(before, &[number((*face).into())], write).record.map(|r| *r)
         }
         (Step::Expire, Some(before)) => expire(before, write),
-        (Step::Embed, Some(before)) => embedded(before, vec![detected(0.0)], None, write).ok().flatten(),
+        (Step::Embed, Some(before)) => embedded(before, (&model(), vec![detected(0.0)]), None, write).ok().flatten(),
         (Step::Refuse, Some(before)) => refuse(before, "no face", write),
         (Step::Rule { .. }, _) | (_, None) => None,
     }

@@ -53,7 +53,7 @@ fn faces_that_never_were_here_join() {
 #[test]
 fn a_photo_that_waits_here_is_what_it_was_embedded_to_there() {
     let here = accepted();
-    let found = embedded(&here, vec![detected(0.1)], None, at(T0.plus(MILLISECOND)));
+    let found = embedded(&here, (&model(), vec![detected(0.1)]), None, at(T0.plus(MILLISECOND)));
     let exported = found.expect("it has a number").expect("it was accepted");
     let merged = merge(&here, &exported, at(LATER)).expect("a face joins");
     assert_eq!((merged.state.clone(), lives(&merged)), (State::Enrolled, vec![1]));

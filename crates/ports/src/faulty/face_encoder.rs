@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use vidimus_domain::FaceModelName;
+use vidimus_domain::geometry::Landmarks;
+use vidimus_domain::{FaceModelName, Template};
 
 use super::stage::{Interference, Moment, Stage};
 use crate::face_encoder::{EncodedPhoto, EncoderError, FaceEncoder};
@@ -38,5 +39,16 @@ impl FaceEncoder for FaultyFaceEncoder {
         let encoded = self.inner.encode(photo).await?;
         self.interference.at(Stage::Encode, Moment::After).await?;
         Ok(encoded)
+    }
+
+    async fn embed_at(
+        &self,
+        photo: Bytes,
+        landmarks: Vec<Landmarks>,
+    ) -> Result<Vec<Option<Template>>, EncoderError> {
+        self.interference.at(Stage::Encode, Moment::Before).await?;
+        let embedded = self.inner.embed_at(photo, landmarks).await?;
+        self.interference.at(Stage::Encode, Moment::After).await?;
+        Ok(embedded)
     }
 }

@@ -61,8 +61,10 @@ impl Catalog {
             name: new.name,
             uid: CollectionUid::from_random(self.deps.random.bytes16()),
             face_model_version: new.face_model_version,
-            placements: Placements::only(new.face_model.shared_placement(1)?),
-            face_model: new.face_model,
+            placements: {
+                let read = new.face_model.shared_placement(1)?;
+                Placements::only(new.face_model, read)
+            },
             image_id_key,
             created_at: began_at,
             deleted_at: None,

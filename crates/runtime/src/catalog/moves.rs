@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::{Collection, UidEntry};
 use vidimus_domain::placements::{Move, Placements};
-use vidimus_domain::{CollectionName, ErrorCode, Failure, Part, Placement, TenantId, UnixMillis};
+use vidimus_domain::{CollectionName, ErrorCode, FaceModelName, Failure, Part, Placement, TenantId, UnixMillis};
 use vidimus_ports::PutCondition;
 
 use super::{Catalog, changed_meanwhile};
@@ -29,29 +29,38 @@ impl Catalog {
         live.map(Arc::new).ok_or_else(|| no_such_collection(name))
     }
 
-    /// Begins a move of the collection to `target`, where there is nothing of it: from now on projections are written there too, and
-    /// one lease later ([`Catalog::until_believed`]) by everybody.
+    /// Begins a move of the collection to `target`, where there is nothing of it, for templates of that face model: from now on
+    /// projections are written there too, and one lease later ([`Catalog::until_believed`]) by everybody.
     ///
     /// # Errors
     /// `NotFound` where the collection is gone; `AlreadyExists` where a move is under way or the target may not be entered now.
-    pub async fn begin_move(&self, part: &Part, target: &Placement) -> Result<Arc<Collection>, Failure> {
+    pub async fn begin_move(
+        &self,
+        part: &Part,
+        (target, face_model): (&Placement, &FaceModelName),
+    ) -> Result<Arc<Collection>, Failure> {
         // The uid's entry comes first: whatever is written there is found when the collection is cleared away.
         self.name_placement(part, target).await?;
         let now = self.deps.clock.now();
         let begun = |placements: &Placements| {
-            let begun = placements.begun(target, now);
+            let begun = placements.begun((target, face_model), now);
             begun.map(Some).map_err(|refusal| Failure::new(ErrorCode::AlreadyExists, refusal.to_string()))
         };
         let (collection, _) = self.change_placements(part, begun).await?;
         Ok(collection)
     }
 
-    /// Has the move's target read from now on. False where the move is not at that stage.
+    /// Has the move's target read from now on, and its face model be the collection's. False where the move is not at that stage.
     ///
     /// # Errors
     /// `NotFound` where the collection is gone.
     pub async fn switch_move(&self, part: &Part, of: &Move) -> Result<bool, Failure> {
-        Ok(self.change_placements(part, |placements| Ok(placements.switched(of))).await?.1)
+        let face_model_version = self.face_model_version(&of.face_model).await?;
+        let switched = |collection: &Collection| {
+            let placements = collection.placements.switched(of)?;
+            Some(Collection { placements, face_model_version: face_model_version.clone(), ..collection.clone() })
+        };
+        Ok(self.change(part, |collection| Ok(switched(collection))).await?.1)
     }
 
     /// Ends a move whose source nobody reads any more. False where the move is not at that stage.
@@ -121,17 +130,29 @@ impl Catalog {
         part: &Part,
         change: impl Fn(&Placements) -> Result<Option<Placements>, Failure>,
     ) -> Result<(Arc<Collection>, bool), Failure> {
+        let changed = |collection: &Collection| {
+            let placements = change(&collection.placements)?;
+            Ok(placements.map(|placements| Collection { placements, ..collection.clone() }))
+        };
+        self.change(part, changed).await
+    }
+
+    /// Changes a live collection, unless there is nothing to change: then false comes back.
+    async fn change(
+        &self,
+        part: &Part,
+        change: impl Fn(&Collection) -> Result<Option<Collection>, Failure>,
+    ) -> Result<(Arc<Collection>, bool), Failure> {
         for _ in 0..ATTEMPTS_MAX {
             let gone = || Failure::new(ErrorCode::NotFound, "the collection is gone");
             let name = self.read_by_part(part).await?.ok_or_else(gone)?.name.clone();
             let key = BlobKey::collection(part.tenant, &name);
             let read = self.read::<Collection>(&key).await?;
             let live = |found: &Collection| found.uid == part.collection && found.deleted_at.is_none();
-            let (mut collection, etag) = read.filter(|(found, _)| live(found)).ok_or_else(gone)?;
-            let Some(placements) = change(&collection.placements)? else {
-                return Ok((Arc::new(collection), false));
+            let (before, etag) = read.filter(|(found, _)| live(found)).ok_or_else(gone)?;
+            let Some(mut collection) = change(&before)? else {
+                return Ok((Arc::new(before), false));
             };
-            collection.placements = placements;
             collection.nonce = self.deps.random.nonce();
             if self.write(&key, &collection, PutCondition::IfMatch(etag)).await? {
                 self.collections.forget();

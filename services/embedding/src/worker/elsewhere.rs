@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tonic::Request;
-use vidimus_domain::codec::detected_from_proto;
-use vidimus_domain::{ErrorCode, FaceModelName, Failure};
+use vidimus_domain::codec::{detected_from_proto, landmarks_to_proto, templates_from_proto};
+use vidimus_domain::geometry::Landmarks;
+use vidimus_domain::{ErrorCode, FaceModelName, Failure, Template};
 use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder, PortError, PortErrorKind};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
@@ -52,6 +53,22 @@ impl FaceEncoder for EncoderElsewhere {
         let faces = answer.faces.into_iter().map(detected_from_proto).collect::<Result<_, _>>();
         let faces = faces.map_err(|wrong| failed(PortErrorKind::Corrupt, wrong.to_string()))?;
         Ok(EncodedPhoto { faces, width_px: answer.width_px, height_px: answer.height_px })
+    }
+
+    async fn embed_at(
+        &self,
+        photo: Bytes,
+        landmarks: Vec<Landmarks>,
+    ) -> Result<Vec<Option<Template>>, EncoderError> {
+        let request = v1::EmbedAtRequest {
+            photo,
+            face_model: self.face_model.to_string(),
+            faces: landmarks.iter().map(landmarks_to_proto).collect(),
+            tenant: TURN.to_owned(),
+        };
+        let answer = self.embedding.embed_at(Request::new(request)).await;
+        let answer = answer.map_err(|status| error(failure_from_status(&status)))?.into_inner();
+        templates_from_proto(answer).map_err(|wrong| failed(PortErrorKind::Corrupt, wrong.to_string()))
     }
 }
 

@@ -20,12 +20,13 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span};
 use vidimus_ports::{
-    BlobStore, Clock, EventLog, FaceEncoder, LogRecord, PortError, PortErrorKind, PortResult, Position,
+    BlobStore, Clock, Encoders, EventLog, LogRecord, PortError, PortErrorKind, PortResult, Position,
     Random, Subscription, Topic,
 };
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::changes::Changes;
+use vidimus_runtime::completion::Completion;
 use vidimus_runtime::records::Records;
 use vidimus_runtime::shutdown::Shutdown;
 use vidimus_runtime::traces;
@@ -81,8 +82,8 @@ pub struct WorkerDeps {
     pub log: Arc<dyn EventLog>,
     /// Collections.
     pub catalog: Arc<Catalog>,
-    /// Encodes photos.
-    pub encoder: Arc<dyn FaceEncoder>,
+    /// Encode photos, each for a face model.
+    pub encoders: Encoders,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Nonces.
@@ -94,6 +95,7 @@ pub struct Worker {
     config: WorkerConfig,
     deps: WorkerDeps,
     records: Records,
+    completion: Completion,
     changes: Changes,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -102,8 +104,17 @@ pub struct Worker {
 impl Worker {
     /// Starts a worker, which runs until `shutdown` begins, and ends what it has in flight before it ends itself.
     pub fn start(config: WorkerConfig, deps: WorkerDeps, shutdown: &Shutdown, registry: &mut Registry) {
+        let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
+        let completion = Completion {
+            blobs: Arc::clone(&deps.blobs),
+            catalog: Arc::clone(&deps.catalog),
+            records: records.clone(),
+            clock: Arc::clone(&deps.clock),
+            random: Arc::clone(&deps.random),
+        };
         let worker = Self {
-            records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
+            records,
+            completion,
             changes: Changes::new(Arc::clone(&deps.log)),
             metrics: Metrics::new(registry),
             shutdown: shutdown.clone(),

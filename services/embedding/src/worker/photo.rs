@@ -1,16 +1,20 @@
 //! One accepted photo: read its record as it is now, encode, write what came of it, say so.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::face::DetectedFace;
+use vidimus_domain::geometry::Landmarks;
 use vidimus_domain::quality::{QualityFilter, SizePx, refusals};
 use vidimus_domain::record::{Record, State, Write, embedded, refuse, set_aside};
-use vidimus_domain::{ErrorCode, Failure};
-use vidimus_ports::{EncodedPhoto, EncoderError, LogRecord, PortError, PortErrorKind, Topic};
+use vidimus_domain::{ErrorCode, FaceModelName, Failure, ImageId, Part, Template};
+use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder, LogRecord, PortError, PortErrorKind, Topic};
+use vidimus_runtime::completion::{Completed, MakeTemplates};
 use vidimus_runtime::dead_letters::dead_letter;
 use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::{stored, traces};
@@ -118,21 +122,58 @@ impl Worker {
         let read = self.records.read(&photo.part, photo.image).await?;
         let Some(before) = read.record.as_ref() else { return Ok("GONE") };
         if before.state != State::Accepted {
+            let outcome = self.complete((&photo.part, photo.image)).await?;
             self.say_again(before).await?;
-            return Ok("DONE_BEFORE");
+            return Ok(outcome);
         }
-        let face_model = self.deps.encoder.face_model();
-        if collection.face_model != *face_model {
-            let wanted = &collection.face_model;
-            return Err(Trouble::Wrong(format!(
-                "this worker runs the face model {face_model}, not {wanted}"
-            )));
-        }
+        let encoder = self.encoder(collection.face_model())?;
         let Some(bytes) = self.photo(before).await? else {
             return Err(Trouble::Wrong("its photo is not in the store".to_owned()));
         };
-        let verdict = traces::step("embed photo", self.encode(bytes)).await?;
-        self.conclude(&collection, read, &verdict).await
+        let verdict = traces::step("embed photo", self.encode(encoder, bytes)).await?;
+        let outcome = self.conclude(&collection, read, &verdict).await?;
+        // The collection may turn to another face model since it was looked at.
+        if outcome == "ENROLLED" {
+            self.complete((&photo.part, photo.image)).await?;
+        }
+        Ok(outcome)
+    }
+
+    fn encoder(&self, face_model: &FaceModelName) -> Result<&Arc<dyn FaceEncoder>, Trouble> {
+        let encoders = &self.deps.encoders;
+        encoders.of(face_model).ok_or_else(|| {
+            Trouble::Wrong(format!("this worker runs the face model {}, not {face_model}", encoders.names()))
+        })
+    }
+
+    /// Gives the faces of an enrolled photo templates of every face model that their collection wants, and says so.
+    async fn complete(&self, of: (&Part, ImageId)) -> Result<&'static str, Trouble> {
+        match self.completion.complete(of, &ByEncoders(self)).await? {
+            Completed::Whole(Some(after)) => {
+                self.remove_photos(&after).await?;
+                self.say_changed(&after).await?;
+                Ok("EMBEDDED_AGAIN")
+            }
+            Completed::WithoutPhoto => Ok("WITHOUT_PHOTO"),
+            Completed::Whole(None) | Completed::Gone => Ok("DONE_BEFORE"),
+        }
+    }
+
+    /// Asks the encoder whenever it has room. What it says of the photo itself is no trouble.
+    async fn retried<T, F: Future<Output = Result<T, EncoderError>> + Send>(
+        &self,
+        ask: impl Fn() -> F + Send,
+    ) -> Result<Result<T, EncoderError>, Trouble> {
+        loop {
+            match ask().await {
+                Err(EncoderError::Busy) if self.shutdown.has_begun() => {
+                    return Err(Trouble::Later("the service is shutting down".to_owned()));
+                }
+                Err(EncoderError::Busy) => self.deps.clock.sleep(BUSY_PAUSE).await,
+                Err(EncoderError::Failed(error)) => return Err(error.into()),
+                answered => return Ok(answered),
+            }
+        }
     }
 
     /// Who finds the photo done says so again: whoever did it may have died before (rule 3).
@@ -149,19 +190,11 @@ impl Worker {
         Ok(self.deps.blobs.get(&key).await?.map(|blob| blob.bytes))
     }
 
-    /// Encodes it, whenever the encoder has room.
-    async fn encode(&self, photo: Bytes) -> Result<Verdict, Trouble> {
-        loop {
-            match self.deps.encoder.encode(photo.clone()).await {
-                Ok(encoded) => return Ok(verdict(encoded)),
-                Err(EncoderError::Busy) if self.shutdown.has_begun() => {
-                    return Err(Trouble::Later("the service is shutting down".to_owned()));
-                }
-                Err(EncoderError::Busy) => self.deps.clock.sleep(BUSY_PAUSE).await,
-                Err(EncoderError::Failed(error)) => return Err(error.into()),
-                Err(no_photo) => return Ok(Verdict::Refused(no_photo.to_string())),
-            }
-        }
+    async fn encode(&self, encoder: &Arc<dyn FaceEncoder>, photo: Bytes) -> Result<Verdict, Trouble> {
+        Ok(match self.retried(|| encoder.encode(photo.clone())).await? {
+            Ok(encoded) => verdict(encoded),
+            Err(no_photo) => Verdict::Refused(no_photo.to_string()),
+        })
     }
 
     /// Writes the verdict over what was read, by compare-and-swap. Every photo of one image has the same bytes, so the
@@ -176,7 +209,7 @@ impl Worker {
             let Some(before) = &read.record else { return Ok("GONE") };
             let write = self.write_by(collection);
             let after = match verdict {
-                Verdict::Faces(faces) => embedded(before, faces.clone(), None, write)
+                Verdict::Faces(faces) => embedded(before, (collection.face_model(), faces.clone()), None, write)
                     .map_err(|refusal| Trouble::Wrong(refusal.to_string()))?,
                 Verdict::Refused(reason) => refuse(before, reason, write),
             };
@@ -241,6 +274,25 @@ impl Worker {
             self.deps.blobs.delete(&key).await?;
         }
         Ok(())
+    }
+}
+
+/// Has a worker's encoders make templates.
+struct ByEncoders<'a>(&'a Worker);
+
+#[async_trait]
+impl MakeTemplates for ByEncoders<'_> {
+    type Error = Trouble;
+
+    async fn make(
+        &self,
+        photo: Bytes,
+        face_model: &FaceModelName,
+        landmarks: Vec<Landmarks>,
+    ) -> Result<Vec<Option<Template>>, Trouble> {
+        let encoder = self.0.encoder(face_model)?;
+        let made = self.0.retried(|| encoder.embed_at(photo.clone(), landmarks.clone())).await?;
+        made.map_err(|no_photo| Trouble::Wrong(no_photo.to_string()))
     }
 }
 

@@ -24,7 +24,7 @@ impl Operation for CreateCollection {
         input: Self::Input,
     ) -> Result<Self::Output, ApiError> {
         check_count(&input.tags)?;
-        let models = &services.deps.face_models;
+        let models = &services.deps.face_models.first;
         let new = NewCollection {
             tenant: context.tenant(),
             name: collection_name(&input.collection_id)?,

@@ -131,7 +131,7 @@ async fn incoming(
     let photo = request.photo.clone();
     let digest = digest_of(photo.clone()).await?;
     let image = ImageId::derived(&collection.image_id_key, &collection.part(), &digest, source);
-    let (part, face_model) = (collection.part(), collection.face_model.clone());
+    let (part, face_model) = (collection.part(), collection.face_model().clone());
     let origin = Origin { part, image, face_model, external_image_id };
     Ok(Incoming { came_at, named, origin, job, photo })
 }

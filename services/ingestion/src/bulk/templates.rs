@@ -1,11 +1,13 @@
 //! Ready templates: checked → one record without a photo → change → audit → answer.
 
+use std::time::Duration;
+
 use prost::Message as _;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::ids::ImageSource;
-use vidimus_domain::record::{Acceptance, Origin, ReadyFace, Record, Write, import};
+use vidimus_domain::record::{Acceptance, Origin, ReadyFace, Record, WantedModels, Write, import};
 use vidimus_domain::{ErrorCode, Failure, ImageId, RequestId, Template, UnixMillis};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
@@ -15,6 +17,9 @@ use vidimus_runtime::requests::{NamedCollection, named_collection};
 use super::{invalid, job_request, name_in_job, state};
 use crate::Ingestion;
 use crate::enrol::{ATTEMPTS_MAX, refused};
+
+/// Why templates are not taken for a while.
+const TURNS: &str = "the collection turns to another face model, and templates are of one alone; try again when it has";
 
 /// Templates on their way in.
 struct Incoming {
@@ -38,6 +43,10 @@ impl Ingestion {
         let (record, is_new) = self.write_import(&incoming).await?;
         self.say_changed(&record).await?;
         let collection = self.check_still_live(&incoming.named).await?;
+        if !record.has_models(&WantedModels::of(&collection.placements)) {
+            check_turning(&collection)?;
+            return Err(Failure::unavailable(TURNS, Duration::from_secs(1)));
+        }
         if is_new {
             let numbers = record.remembered(&incoming.job).map(|own| own.faces.clone()).unwrap_or_default();
             let who = (&incoming.named, request.caller.as_ref());
@@ -53,16 +62,18 @@ impl Ingestion {
         (named, came_at): (NamedCollection, UnixMillis),
         request: &v1::ImportTemplatesRequest,
     ) -> Result<Incoming, Failure> {
+        check_turning(collection)?;
         let job = job_request(&request.job_id)?;
         let in_job = name_in_job(&job, &request.name)?;
-        if request.face_model != collection.face_model.as_str() {
-            let wanted = &collection.face_model;
+        if request.face_model != collection.face_model().as_str() {
+            let wanted = collection.face_model();
             let message =
                 format!("the collection's templates are of {wanted}, not of {}", request.face_model);
             return Err(Failure::new(ErrorCode::InvalidParameter, message));
         }
+        let known = self.deps.face_models.of(collection.face_model())?;
         let ready = |(number, ready): (usize, &v1::ReadyTemplate)| {
-            self.ready_face(ready).map_err(|failure| {
+            ready_face(ready, known.dimension).map_err(|failure| {
                 let message = format!("template {}: {}", number + 1, failure.message);
                 Failure { message, ..failure }
             })
@@ -71,36 +82,9 @@ impl Ingestion {
         let digest = templates_digest(&request.templates);
         let source = ImageSource::Retry(&in_job);
         let image = ImageId::derived(&collection.image_id_key, &collection.part(), &digest, source);
-        let (part, face_model) = (collection.part(), collection.face_model.clone());
+        let (part, face_model) = (collection.part(), collection.face_model().clone());
         let origin = Origin { part, image, face_model, external_image_id: None };
         Ok(Incoming { came_at, named, origin, job, faces })
-    }
-
-    fn ready_face(&self, ready: &v1::ReadyTemplate) -> Result<ReadyFace, Failure> {
-        let dimension = self.deps.face_models.dimension;
-        if ready.template.len() != dimension {
-            let has = ready.template.len();
-            let message = format!("it has {has} components, and the model's have {dimension}");
-            return Err(Failure::new(ErrorCode::InvalidParameter, message));
-        }
-        let template = Template::stored(ready.template.clone());
-        let template = template.map_err(|_| invalid("it has not unit length"))?;
-        if !(0.0..=1.0).contains(&ready.confidence) {
-            return Err(invalid("its confidence is not 0 to 1"));
-        }
-        let external_image_id = match ready.external_image_id.as_str() {
-            "" => None,
-            name => Some(name.parse()?),
-        };
-        let detected = DetectedFace {
-            bounding_box: bounding_box(ready.bounding_box)?,
-            landmarks: Landmarks::default(),
-            confidence: ready.confidence,
-            pose: None,
-            quality: None,
-            template,
-        };
-        Ok(ReadyFace { detected, external_image_id })
     }
 
     /// Reads, decides and writes until the record has the templates. Returns it and whether this call wrote it.
@@ -131,6 +115,40 @@ impl Ingestion {
             ErrorCode::Throttled,
             "these templates are being imported by many at once; try again",
         ))
+    }
+}
+
+fn ready_face(ready: &v1::ReadyTemplate, dimension: usize) -> Result<ReadyFace, Failure> {
+    if ready.template.len() != dimension {
+        let has = ready.template.len();
+        let message = format!("it has {has} components, and the model's have {dimension}");
+        return Err(Failure::new(ErrorCode::InvalidParameter, message));
+    }
+    let template = Template::stored(ready.template.clone());
+    let template = template.map_err(|_| invalid("it has not unit length"))?;
+    if !(0.0..=1.0).contains(&ready.confidence) {
+        return Err(invalid("its confidence is not 0 to 1"));
+    }
+    let external_image_id = match ready.external_image_id.as_str() {
+        "" => None,
+        name => Some(name.parse()?),
+    };
+    let detected = DetectedFace {
+        bounding_box: bounding_box(ready.bounding_box)?,
+        landmarks: Landmarks::default(),
+        confidence: ready.confidence,
+        pose: None,
+        quality: None,
+        template,
+    };
+    Ok(ReadyFace { detected, external_image_id })
+}
+
+/// Templates have no photo that those of another face model could be made of.
+fn check_turning(collection: &Collection) -> Result<(), Failure> {
+    match WantedModels::of(&collection.placements).other {
+        Some(_) => Err(Failure::unavailable(TURNS, Duration::from_secs(60))),
+        None => Ok(()),
     }
 }
 

@@ -6,8 +6,9 @@ use prost::Message;
 use vidimus_domain::event::UserChange;
 use vidimus_domain::record::{LiveFace, Record, associate};
 use vidimus_domain::retention::Horizon;
+use vidimus_domain::score::Calibration;
 use vidimus_domain::user::{Claim, User};
-use vidimus_domain::{ErrorCode, FaceId, Failure, ImageId, Template, UserId};
+use vidimus_domain::{ErrorCode, FaceId, FaceModelName, Failure, ImageId, Template, UserId};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::{Read, Written};
@@ -38,6 +39,14 @@ struct Decision {
     dead: Vec<FaceId>,
     /// Other faces that the user names and that are not its own: of attempts that died or are under way, or expired.
     idle: Vec<FaceId>,
+}
+
+/// When a face is like another, and which ones count.
+struct Likeness<'a> {
+    /// Whose templates are compared (I7).
+    face_model: &'a FaceModelName,
+    cosine_min: f32,
+    horizon: Horizon,
 }
 
 /// What one attempt read.
@@ -72,9 +81,9 @@ impl Ingestion {
         let faces = distinct(face_ids(&request.face_ids)?);
         let threshold_similarity = request.threshold_similarity;
         let request = self.user_request(asked).await?;
-        self.check_face_model(&request)?;
+        let known = self.deps.face_models.of(request.collection.face_model())?;
         self.backlog.check().await?;
-        let cosine_min = self.deps.face_models.calibration.cosine_of_similarity(threshold_similarity);
+        let cosine_min = known.calibration.cosine_of_similarity(threshold_similarity);
         let done = self.claim_faces(&request, &faces, cosine_min).await?;
         for record in &done.records {
             self.say_changed(record).await?;
@@ -87,17 +96,7 @@ impl Ingestion {
         }
         let live = self.deps.catalog.read_by_part(&request.named.part).await?;
         live.ok_or_else(|| no_such_collection(&request.named.name))?;
-        Ok(self.association_response(&done))
-    }
-
-    /// What scores mean is known of the running model alone (I7).
-    fn check_face_model(&self, request: &UserRequest) -> Result<(), Failure> {
-        let face_model = &request.collection.face_model;
-        if *face_model == self.deps.face_models.face_model {
-            return Ok(());
-        }
-        let message = format!("the collection's face model {face_model} is not the one that runs");
-        Err(Failure::new(ErrorCode::InvalidParameter, message))
+        Ok(association_response(&done, &known.calibration))
     }
 
     /// Reads, decides and writes until every face that is to be the user's is claimed in its record.
@@ -114,7 +113,11 @@ impl Ingestion {
                 user,
                 &seen,
                 faces,
-                (cosine_min, request.collection.retention.horizon(self.deps.clock.now())),
+                &Likeness {
+                    face_model: request.collection.face_model(),
+                    cosine_min,
+                    horizon: request.collection.retention.horizon(self.deps.clock.now()),
+                },
             );
             let Some(user) = self.reserve(request, &seen, &decision).await? else { continue };
             if let Some(records) = self.claim(request, &user, &seen, &decision).await? {
@@ -205,31 +208,30 @@ impl Ingestion {
             tracing::warn!(%failure, "an association is answered before it is searchable");
         }
     }
+}
 
-    fn association_response(&self, done: &Associated) -> v1::AssociateFacesResponse {
-        let calibration = &self.deps.face_models.calibration;
-        let mut response = v1::AssociateFacesResponse {
-            status: user_status(&done.user).into(),
-            ..v1::AssociateFacesResponse::default()
+fn association_response(done: &Associated, calibration: &Calibration) -> v1::AssociateFacesResponse {
+    let mut response = v1::AssociateFacesResponse {
+        status: user_status(&done.user).into(),
+        ..v1::AssociateFacesResponse::default()
+    };
+    for (face, fate) in &done.fates {
+        let face_id = face.to_bytes().to_vec();
+        let (reason, user_id, similarity) = match fate {
+            Fate::Own | Fate::Claim => {
+                response.associated.push(face_id);
+                continue;
+            }
+            Fate::Unknown => ("FACE_NOT_FOUND", String::new(), 0.0),
+            Fate::HeldByOther(user) => ("ASSOCIATED_TO_A_DIFFERENT_USER", user.to_string(), 0.0),
+            Fate::TooUnlike(cosine) => {
+                ("LOW_MATCH_CONFIDENCE", String::new(), calibration.similarity(*cosine))
+            }
         };
-        for (face, fate) in &done.fates {
-            let face_id = face.to_bytes().to_vec();
-            let (reason, user_id, similarity) = match fate {
-                Fate::Own | Fate::Claim => {
-                    response.associated.push(face_id);
-                    continue;
-                }
-                Fate::Unknown => ("FACE_NOT_FOUND", String::new(), 0.0),
-                Fate::HeldByOther(user) => ("ASSOCIATED_TO_A_DIFFERENT_USER", user.to_string(), 0.0),
-                Fate::TooUnlike(cosine) => {
-                    ("LOW_MATCH_CONFIDENCE", String::new(), calibration.similarity(*cosine))
-                }
-            };
-            let reason = reason.to_owned();
-            response.unassociated.push(v1::UnassociatedFace { face_id, user_id, similarity, reason });
-        }
-        response
+        let reason = reason.to_owned();
+        response.unassociated.push(v1::UnassociatedFace { face_id, user_id, similarity, reason });
     }
+    response
 }
 
 impl Decision {
@@ -254,15 +256,19 @@ fn stored(
 
 /// A face joins where it is enough like one of the user's, or of those that joined before it; the first of an empty user
 /// joins whatever it looks like.
-fn decide(user: &User, seen: &Seen, faces: &[FaceId], (cosine_min, horizon): (f32, Horizon)) -> Decision {
-    let live = |face: FaceId| -> Option<&LiveFace> { stored(&seen.records, face)?.1.live_at(horizon) };
+fn decide(user: &User, seen: &Seen, faces: &[FaceId], likeness: &Likeness<'_>) -> Decision {
+    let live = |face: FaceId| -> Option<(&LiveFace, &Template)> {
+        let (record, face) = stored(&seen.records, face)?;
+        let live = face.live_at(likeness.horizon)?;
+        Some((live, record.template_of(live, likeness.face_model)?))
+    };
     let is_own = |live: &LiveFace| live.user.as_ref().is_some_and(|claim| user.is_current(claim));
     let mut like: Vec<&Template> = Vec::new();
     let (mut dead, mut idle) = (Vec::new(), Vec::new());
     for face in &user.faces {
         let is_there = stored(&seen.records, *face).is_some_and(|(_, face)| face.live().is_some());
         match live(*face) {
-            Some(live) if is_own(live) => like.push(&live.detected.template),
+            Some((live, template)) if is_own(live) => like.push(template),
             // Whether a face has expired others may see otherwise for a while: it is let go as one that is not its own.
             _ if is_there => idle.push(*face),
             _ => dead.push(*face),
@@ -272,14 +278,13 @@ fn decide(user: &User, seen: &Seen, faces: &[FaceId], (cosine_min, horizon): (f3
     for face in faces {
         let fate = match live(*face) {
             None => Fate::Unknown,
-            Some(live) if is_own(live) => Fate::Own,
-            Some(LiveFace { user: Some(claim), .. }) if !seen.stale.contains(claim) => {
+            Some((live, _)) if is_own(live) => Fate::Own,
+            Some((LiveFace { user: Some(claim), .. }, _)) if !seen.stale.contains(claim) => {
                 Fate::HeldByOther(claim.0.clone())
             }
-            Some(live) => {
-                let template = &live.detected.template;
+            Some((_, template)) => {
                 let best = like.iter().map(|other| other.cosine(template)).max_by(f32::total_cmp);
-                match best.filter(|best| *best < cosine_min) {
+                match best.filter(|best| *best < likeness.cosine_min) {
                     Some(best) => Fate::TooUnlike(best),
                     None => {
                         like.push(template);

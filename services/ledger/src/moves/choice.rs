@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::placements::{LEFT_MAX, Move};
-use vidimus_domain::{ErrorCode, Failure, Placement};
+use vidimus_domain::{ErrorCode, FaceModelName, Failure, Placement};
 use vidimus_ports::Listing;
 use vidimus_runtime::errors::failure_from_port;
 
@@ -29,22 +29,38 @@ pub enum Destination {
     Named(String),
 }
 
+/// What a move is to come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Goal {
+    /// Where the collection is to lie.
+    #[serde(default)]
+    pub destination: Destination,
+    /// The face model that its faces are to be embedded with; none: the one that it has.
+    #[serde(default)]
+    pub face_model: Option<String>,
+}
+
+impl Goal {
+    /// The face model that is asked for.
+    pub(super) fn face_model(&self) -> Result<Option<FaceModelName>, Failure> {
+        Ok(self.face_model.as_ref().map(|name| name.parse()).transpose()?)
+    }
+}
+
 /// Refuses to take up a move that goes elsewhere than is asked for.
-pub(super) fn check_destination(
-    collection: &Collection,
-    moving: &Move,
-    to: &Destination,
-) -> Result<(), Failure> {
-    let goes_to = destination(collection, moving);
-    let is_own = collection.face_model.is_own(goes_to, collection.uid);
-    let agrees = match to {
+pub(super) fn check_goal(collection: &Collection, moving: &Move, to: &Goal) -> Result<(), Failure> {
+    let (goes_to, model) = destination(collection, moving);
+    let is_own = model.is_own(goes_to, collection.uid);
+    let is_model = to.face_model()?.is_none_or(|asked| asked == *model);
+    let agrees = match &to.destination {
         Destination::Another => true,
         Destination::Shared => !is_own,
         Destination::Own => is_own,
         Destination::Named(name) => name == goes_to.as_str(),
     };
     let message = || format!("a move to {goes_to} is under way: let it end, or cancel it");
-    if agrees { Ok(()) } else { Err(Failure::new(ErrorCode::AlreadyExists, message())) }
+    if agrees && is_model { Ok(()) } else { Err(Failure::new(ErrorCode::AlreadyExists, message())) }
 }
 
 impl Mover {
@@ -52,11 +68,12 @@ impl Mover {
     pub(super) async fn begin_anew(
         &self,
         collection: &Collection,
-        to: &Destination,
+        to: &Goal,
     ) -> Result<Arc<Collection>, Failure> {
         let catalog = &self.deps.catalog;
         let (part, placements) = (collection.part(), &collection.placements);
-        let wanted = candidates(collection, to)?;
+        let model = to.face_model()?.unwrap_or_else(|| collection.face_model().clone());
+        let wanted = candidates(collection, (&to.destination, &model))?;
         let is_named = wanted.len() == 1;
         for target in wanted {
             let is_left = placements.left.iter().any(|left| left.placement == target);
@@ -71,7 +88,7 @@ impl Mover {
                 catalog.found_in(&part, &target).await?;
                 continue;
             }
-            return catalog.begin_move(&part, &target).await;
+            return catalog.begin_move(&part, (&target, &model)).await;
         }
         let message = "faces of the collection lie there that the catalog knows nothing of: they are cleared away \
                        first, which takes about two days; move it elsewhere";
@@ -80,14 +97,17 @@ impl Mover {
 }
 
 /// The placements to try, in this order.
-fn candidates(collection: &Collection, to: &Destination) -> Result<Vec<Placement>, Failure> {
-    let (model, uid) = (&collection.face_model, collection.uid);
+fn candidates(
+    collection: &Collection,
+    (to, model): (&Destination, &FaceModelName),
+) -> Result<Vec<Placement>, Failure> {
+    let uid = collection.uid;
     let own =
         || (1..=NAMES_MAX).map(|number| model.own_placement(uid, number)).collect::<Result<Vec<_>, _>>();
     let shared =
         || (1..=NAMES_MAX).map(|number| model.shared_placement(number)).collect::<Result<Vec<_>, _>>();
     Ok(match to {
-        Destination::Another if model.is_own(&collection.placements.read, uid) => own()?,
+        Destination::Another if collection.face_model().is_own(&collection.placements.read, uid) => own()?,
         Destination::Another | Destination::Shared => shared()?,
         Destination::Own => own()?,
         Destination::Named(name) => {

@@ -1,20 +1,20 @@
 //! Filling a move's target: every record is said on the log, then the target is compared with the records.
+//!
+//! Where the target is of another face model the photos are said instead: workers give the faces their templates, and say the record.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::blob_key::BlobPrefix;
-use vidimus_domain::catalog::Collection;
-use vidimus_domain::event::Change;
-use vidimus_domain::placements::Move;
-use vidimus_domain::{Failure, ImageId, Part};
+use vidimus_domain::event::{AcceptedPhoto, Change};
+use vidimus_domain::{Failure, ImageId};
 use vidimus_ports::{PortResult, Position, Topic};
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::errors::failure_from_port;
 
 use super::progress::MoveStep;
-use super::{Counts, Mover};
+use super::{Driven, Mover};
 use crate::reconcile::image_of;
 
 /// Changes that are appended at a time.
@@ -47,37 +47,41 @@ impl Ends {
 
 impl Mover {
     /// Fills the target: on return it holds what the records say, and keeps to it.
-    pub(super) async fn fill(
-        &self,
-        (collection, moving): (&Collection, &Move),
-        counts: &Counts,
-    ) -> Result<(), Failure> {
-        let part = collection.part();
-        counts.step(MoveStep::Saying);
-        let ends = self.say_all((&part, moving), counts).await?;
-        counts.step(MoveStep::Projecting);
-        self.until_projected((&part, moving), &ends).await?;
+    pub(super) async fn fill(&self, driven: &Driven<'_>) -> Result<(), Failure> {
+        let (part, counts) = (driven.collection.part(), driven.counts);
+        if driven.is_turning() {
+            counts.step(MoveStep::Checking);
+            self.check_photos(driven).await?;
+        }
+        counts.step(if driven.is_turning() { MoveStep::Embedding } else { MoveStep::Saying });
+        let ends = self.say_all(driven).await?;
+        self.until_projected(driven, ends).await?;
         counts.step(MoveStep::Comparing);
-        let mut differing = self.reconciler.compare_target(collection, &moving.other, counts).await?;
+        let target = &driven.moving.other;
+        let mut differing = self.reconciler.compare_target(driven.collection, target, counts).await?;
         for _ in 0..ROUNDS_MAX {
             if differing.is_empty() {
                 return Ok(());
             }
+            if driven.is_turning() {
+                self.check_photos_of(driven, &differing).await?;
+            }
             let mut ends = Ends::default();
-            self.say_in_pace((&part, moving), &differing, (&mut ends, counts)).await?;
-            self.until_projected((&part, moving), &ends).await?;
-            differing = self.reconciler.still_differing(collection, &moving.other, &differing).await?;
+            self.say_in_pace(driven, &differing, &mut ends).await?;
+            self.until_projected(driven, ends).await?;
+            counts.step(MoveStep::Comparing);
+            differing = self.reconciler.still_differing(driven.collection, target, &differing).await?;
         }
         let first = differing.first().map(ToString::to_string).unwrap_or_default();
         let message =
             format!("{} records keep differing from the target's points, as {first}", differing.len());
-        tracing::error!(%part, placement = %moving.other, "{message}");
+        tracing::error!(%part, placement = %target, "{message}");
         Err(Failure::unavailable(message, LOOK_AGAIN))
     }
 
     /// Says every record of the collection.
-    async fn say_all(&self, (part, moving): (&Part, &Move), counts: &Counts) -> Result<Ends, Failure> {
-        let prefix = BlobPrefix::records(part);
+    async fn say_all(&self, driven: &Driven<'_>) -> Result<Ends, Failure> {
+        let prefix = BlobPrefix::records(&driven.collection.part());
         let (mut after, mut ends) = (None, Ends::default());
         loop {
             let page = self.reconciler.next_page(&prefix, &mut after).await.map_err(failure_from_port)?;
@@ -85,55 +89,53 @@ impl Mover {
                 return Ok(ends);
             }
             let images = page.iter().map(image_of).collect::<Result<Vec<_>, _>>()?;
-            self.say_in_pace((part, moving), &images, (&mut ends, counts)).await?;
+            self.say_in_pace(driven, &images, &mut ends).await?;
         }
     }
 
-    /// Says many records, as fast as they are projected.
+    /// Says many records, as fast as they are worked on.
     async fn say_in_pace(
         &self,
-        (part, moving): (&Part, &Move),
+        driven: &Driven<'_>,
         images: &[ImageId],
-        (ends, counts): (&mut Ends, &Counts),
+        ends: &mut Ends,
     ) -> Result<(), Failure> {
         for some in images.chunks(APPENDS_PER_LOOK) {
-            self.check_under_way(part, moving).await?;
-            self.keep_pace().await?;
-            let said = self.say((part, some), counts).await?;
-            for (partition, end) in said.0 {
-                ends.appended(Position { partition, offset: end.saturating_sub(1) });
+            self.check_under_way(driven).await?;
+            self.keep_pace(driven.topic()).await?;
+            for position in self.say(driven, some).await? {
+                ends.appended(position);
             }
         }
         Ok(())
     }
 
-    /// Says these records.
-    async fn say(&self, (part, images): (&Part, &[ImageId]), counts: &Counts) -> Result<Ends, Failure> {
-        let at = self.deps.clock.now();
-        let appends: Vec<_> = images
-            .iter()
-            .map(|image| async move {
-                self.changes.append(&Change { part: *part, image: *image, seen: Vec::new(), at }).await
-            })
-            .collect();
+    /// Says these records, or that their photos wait.
+    async fn say(&self, driven: &Driven<'_>, images: &[ImageId]) -> Result<Vec<Position>, Failure> {
+        let (part, at) = (driven.collection.part(), self.deps.clock.now());
+        let say = async |image: ImageId| match driven.topic() {
+            Topic::Photos => self.accepted_photos.append(&AcceptedPhoto { part, image, at }).await,
+            _ => self.changes.append(&Change { part, image, seen: Vec::new(), at }).await,
+        };
+        let appends: Vec<_> = images.iter().map(|image| say(*image)).collect();
         let appending = stream::iter(appends).buffer_unordered(CONCURRENT_APPENDS);
         let said: Vec<Position> = appending.try_collect().await.map_err(failure_from_port)?;
-        counts.said(said.len() as u64);
+        driven.counts.said(said.len() as u64);
         self.metrics.moved_records.inc_by(said.len() as u64);
-        let mut ends = Ends::default();
-        for position in said {
-            ends.appended(position);
-        }
-        Ok(ends)
+        Ok(said)
     }
 
-    /// Waits while too many changes wait to be projected: tenants' own enrolments are refused past the limit.
-    async fn keep_pace(&self) -> Result<(), Failure> {
+    /// Waits while too much waits to be worked on: tenants' own enrolments are refused past the limit.
+    async fn keep_pace(&self, topic: Topic) -> Result<(), Failure> {
+        let most = match topic {
+            Topic::Photos => self.deps.waiting_photos_max,
+            _ => self.deps.waiting_changes_max,
+        };
         let mut least = u64::MAX;
         let mut looks = 0;
         loop {
-            let waiting = uncommitted(&*self.deps.log, Topic::Changes).await.map_err(failure_from_port)?;
-            if waiting <= self.deps.waiting_changes_max {
+            let waiting = uncommitted(&*self.deps.log, topic).await.map_err(failure_from_port)?;
+            if waiting <= most {
                 return Ok(());
             }
             looks = if waiting < least { 0 } else { looks + 1 };
@@ -142,17 +144,31 @@ impl Mover {
         }
     }
 
-    /// Waits until indexing has committed all that was said, or the log is another one: then what it lost is found by comparing.
-    async fn until_projected(&self, (part, moving): (&Part, &Move), ends: &Ends) -> Result<(), Failure> {
+    /// Waits until all that was said is projected: of photos that is said by who has embedded them.
+    async fn until_projected(&self, driven: &Driven<'_>, ends: Ends) -> Result<(), Failure> {
+        self.until_committed(driven, driven.topic(), &ends).await?;
+        driven.counts.step(MoveStep::Projecting);
+        if driven.topic() == Topic::Changes {
+            return Ok(());
+        }
+        let mut ends = Ends::default();
+        for state in self.deps.log.state(Topic::Changes).await.map_err(failure_from_port)? {
+            ends.0.insert(state.partition, state.next_offset);
+        }
+        self.until_committed(driven, Topic::Changes, &ends).await
+    }
+
+    /// Waits until every group has committed the topic up to there, or the log is another one: then what it lost is found by comparing.
+    async fn until_committed(&self, driven: &Driven<'_>, topic: Topic, ends: &Ends) -> Result<(), Failure> {
         let incarnation = self.deps.log.incarnation().await.map_err(failure_from_port)?;
         let (mut most, mut looks) = (0, 0);
         loop {
-            let committed = self.committed().await.map_err(failure_from_port)?;
+            let committed = self.committed(topic).await.map_err(failure_from_port)?;
             let now = self.deps.log.incarnation().await.map_err(failure_from_port)?;
             if now != incarnation || committed.iter().all(|of_group| ends.are_committed(of_group)) {
                 return Ok(());
             }
-            self.check_under_way(part, moving).await?;
+            self.check_under_way(driven).await?;
             let sum = committed.iter().flatten().map(|place| place.offset).sum::<u64>();
             looks = if sum > most { 0 } else { looks + 1 };
             most = most.max(sum);
@@ -161,17 +177,17 @@ impl Mover {
     }
 
     /// What each group has committed.
-    async fn committed(&self) -> PortResult<Vec<Vec<Position>>> {
+    async fn committed(&self, topic: Topic) -> PortResult<Vec<Vec<Position>>> {
         let mut committed = Vec::new();
-        for group in Topic::Changes.groups() {
-            committed.push(self.deps.log.committed(Topic::Changes, group).await?);
+        for group in topic.groups() {
+            committed.push(self.deps.log.committed(topic, group).await?);
         }
         Ok(committed)
     }
 
     async fn look_again(&self, looks: usize) -> Result<(), Failure> {
         if looks >= LOOKS_MAX {
-            let message = "changes wait to be projected and nobody projects them";
+            let message = "records wait to be embedded or projected, and nobody does it";
             return Err(Failure::unavailable(message, LOOK_AGAIN));
         }
         self.deps.clock.sleep(LOOK_AGAIN).await;

@@ -4,9 +4,13 @@
 //! Whoever drives a move writes no points: it says every record on the log, as reconciling says a difference, and indexing writes to both
 //! placements. Then records and the target's points are compared, and what differs is said again, until nothing does. All that a move
 //! needs stands in the catalog: whoever drives it may die anywhere, and another one takes it up.
+//!
+//! Where the target is of another face model, workers of the bulk lane embed the stored photos anew first, at the landmarks that the
+//! records have, so that every face keeps its id.
 
 mod choice;
 mod fill;
+mod models;
 mod progress;
 
 use std::collections::HashMap;
@@ -14,22 +18,27 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::placements::{Move, MoveStage};
-use vidimus_domain::{CollectionName, ErrorCode, Failure, Part, Placement, TenantId};
+use vidimus_domain::{CollectionName, ErrorCode, FaceModelName, Failure, Part, Placement, TenantId};
+use vidimus_ports::Topic;
+use vidimus_runtime::accepted_photos::AcceptedPhotos;
 use vidimus_runtime::changes::Changes;
+use vidimus_runtime::records::Records;
 use vidimus_runtime::shutdown::Shutdown;
 
 use crate::LedgerDeps;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
-pub use choice::Destination;
-use choice::check_destination;
+use choice::check_goal;
+pub use choice::{Destination, Goal};
 pub(crate) use progress::Counts;
 pub use progress::{MoveProgress, MoveState};
 
 /// Drives moves, each in a task of its own.
 pub(crate) struct Mover {
     deps: LedgerDeps,
+    records: Records,
     changes: Changes,
+    accepted_photos: AcceptedPhotos,
     /// Compares; its walks are not the ledger's.
     reconciler: Reconciler,
     metrics: Arc<Metrics>,
@@ -41,9 +50,11 @@ pub(crate) struct Mover {
 
 impl Mover {
     pub(crate) fn new(deps: LedgerDeps, reconciler: Reconciler, metrics: Arc<Metrics>) -> Arc<Self> {
+        let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
         let changes = Changes::new(Arc::clone(&deps.log));
+        let accepted_photos = AcceptedPhotos::new(Arc::clone(&deps.log));
         let (driven, shutdown) = (Mutex::default(), OnceLock::new());
-        Arc::new(Self { deps, changes, reconciler, metrics, driven, shutdown })
+        Arc::new(Self { deps, records, changes, accepted_photos, reconciler, metrics, driven, shutdown })
     }
 
     /// What it drives ends where `shutdown` begins.
@@ -56,8 +67,11 @@ impl Mover {
     pub(crate) async fn begin(
         self: &Arc<Self>,
         (tenant, name): (TenantId, &CollectionName),
-        to: &Destination,
+        to: &Goal,
     ) -> Result<MoveProgress, Failure> {
+        if let Some(face_model) = to.face_model()? {
+            self.deps.face_models.of(&face_model)?;
+        }
         let collection = self.deps.catalog.read_collection(tenant, name).await?;
         if collection.placements.moving.is_some() {
             return self.take_up(&collection, to);
@@ -72,9 +86,9 @@ impl Mover {
         }
     }
 
-    fn take_up(self: &Arc<Self>, collection: &Collection, to: &Destination) -> Result<MoveProgress, Failure> {
+    fn take_up(self: &Arc<Self>, collection: &Collection, to: &Goal) -> Result<MoveProgress, Failure> {
         if let Some(moving) = &collection.placements.moving {
-            check_destination(collection, moving, to)?;
+            check_goal(collection, moving, to)?;
         }
         Ok(self.drive_in_background(collection))
     }
@@ -167,12 +181,18 @@ impl Mover {
             // Whoever wrote this may have died at once: others may believe what was before.
             counts.at(moving.stage);
             catalog.until_believed().await;
+            let driven = Driven { collection: &collection, moving: &moving, counts };
             let written = match moving.stage {
                 MoveStage::Filling => {
-                    self.fill((&collection, &moving), counts).await?;
+                    self.fill(&driven).await?;
                     catalog.switch_move(part, &moving).await?
                 }
-                MoveStage::Leaving => catalog.finish_move(part, &moving).await?,
+                MoveStage::Leaving => {
+                    if driven.is_turning() {
+                        self.settle(&driven).await?;
+                    }
+                    catalog.finish_move(part, &moving).await?
+                }
             };
             if written {
                 tracing::info!(%part, placement = %moving.other, stage = ?moving.stage, "a move went on");
@@ -195,8 +215,8 @@ impl Mover {
     }
 
     /// Fails where the move is not under way any more.
-    async fn check_under_way(&self, part: &Part, moving: &Move) -> Result<(), Failure> {
-        if self.see(part).await?.placements.moving.as_ref() == Some(moving) {
+    async fn check_under_way(&self, driven: &Driven<'_>) -> Result<(), Failure> {
+        if self.see(&driven.collection.part()).await?.placements.moving.as_ref() == Some(driven.moving) {
             return Ok(());
         }
         Err(given_up())
@@ -207,14 +227,33 @@ impl Mover {
     }
 }
 
+/// A move that is being driven.
+struct Driven<'a> {
+    collection: &'a Collection,
+    moving: &'a Move,
+    counts: &'a Counts,
+}
+
+impl Driven<'_> {
+    /// Whether the collection turns to another face model.
+    fn is_turning(&self) -> bool {
+        self.moving.face_model != *self.collection.face_model()
+    }
+
+    /// Where its records are said.
+    fn topic(&self) -> Topic {
+        if self.is_turning() { Topic::Photos } else { Topic::Changes }
+    }
+}
+
 fn given_up() -> Failure {
     Failure::new(ErrorCode::Conflict, "the move was given up, or another process has taken it on")
 }
 
-/// Where a move goes to.
-fn destination<'a>(collection: &'a Collection, moving: &'a Move) -> &'a Placement {
+/// Where a move goes to, and to which face model.
+fn destination<'a>(collection: &'a Collection, moving: &'a Move) -> (&'a Placement, &'a FaceModelName) {
     match moving.stage {
-        MoveStage::Filling => &moving.other,
-        MoveStage::Leaving => &collection.placements.read,
+        MoveStage::Filling => (&moving.other, &moving.face_model),
+        MoveStage::Leaving => (&collection.placements.read, collection.face_model()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::placements::MoveStage;
-use vidimus_domain::{Failure, ImageId};
+use vidimus_domain::{ErrorCode, Failure, ImageId};
 
 use super::destination;
 
@@ -17,7 +17,7 @@ pub enum MoveState {
     UnderWay,
     /// It has come to its end.
     Done,
-    /// It was given up, and the collection stays where it is.
+    /// It was given up, and the collection stays where it is: `failure` says why, where nobody asked for it.
     GivenUp,
     /// It stopped; begun again, it is taken up where it stands.
     Stopped,
@@ -33,6 +33,10 @@ pub enum MoveState {
 pub enum MoveStep {
     /// Waiting until every process writes to both placements.
     Beginning,
+    /// Looking whether there is a photo of every face that is to be embedded anew.
+    Checking,
+    /// Photos are said on the log, and embedded anew.
+    Embedding,
     /// Records are said on the log.
     Saying,
     /// Indexing projects what was said.
@@ -54,6 +58,12 @@ pub struct MoveProgress {
     pub from: String,
     /// Where it goes.
     pub to: String,
+    /// The face model that it had.
+    #[serde(default)]
+    pub from_model: String,
+    /// The face model that it will have.
+    #[serde(default)]
+    pub to_model: String,
     /// Records that were said on the log, those that were said again too.
     pub said_records: u64,
     /// Records that were compared with the target's points.
@@ -69,17 +79,27 @@ impl MoveProgress {
     /// Of the move that the catalog has.
     pub(super) fn standing(collection: &Collection) -> Self {
         let placements = &collection.placements;
-        let read = placements.read.to_string();
+        let read = (&placements.read, &placements.face_model);
         let (state, step, from, to) = match &placements.moving {
-            None => (MoveState::None, MoveStep::Beginning, read.clone(), read),
+            None => (MoveState::None, MoveStep::Beginning, read, read),
             Some(moving) => {
-                let to = destination(collection, moving).to_string();
-                let from = if moving.stage == MoveStage::Filling { read } else { moving.other.to_string() };
-                (MoveState::Standing, step_of(moving.stage), from, to)
+                let other = (&moving.other, &moving.face_model);
+                let from = if moving.stage == MoveStage::Filling { read } else { other };
+                (MoveState::Standing, step_of(moving.stage), from, destination(collection, moving))
             }
         };
-        let failure = String::new();
-        Self { state, step, from, to, said_records: 0, compared_records: 0, differences: 0, failure }
+        Self {
+            state,
+            step,
+            from: from.0.to_string(),
+            to: to.0.to_string(),
+            from_model: from.1.to_string(),
+            to_model: to.1.to_string(),
+            said_records: 0,
+            compared_records: 0,
+            differences: 0,
+            failure: String::new(),
+        }
     }
 }
 
@@ -141,7 +161,9 @@ impl Counts {
         match driven {
             Ok(()) => progress.state = MoveState::Done,
             Err(failure) => {
-                progress.state = MoveState::Stopped;
+                // What cannot be done was given up.
+                let is_refused = failure.code == ErrorCode::InvalidParameter;
+                progress.state = if is_refused { MoveState::GivenUp } else { MoveState::Stopped };
                 progress.failure = failure.message;
             }
         }

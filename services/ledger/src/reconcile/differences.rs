@@ -123,6 +123,7 @@ impl Reconciler {
             return self.remove_husk(record, cutoffs, found).await;
         }
         self.say_waiting(scope, record, found).await?;
+        self.say_incomplete(scope, record).await?;
         if differs(record, &side.points, scope) && self.still_differs(scope, side.image).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
             self.say(scope, (side.image, seen), found).await?;
@@ -172,7 +173,7 @@ impl Reconciler {
         let live = self.deps.catalog.collection_by_part(&scope.collection.part()).await;
         let failed = |failure| PortError::new(PortErrorKind::Unavailable, "read collection").because(failure);
         let placements = live.map_err(failed)?.map(|collection| collection.placements.clone());
-        Ok(placements.is_some_and(|of| of.written().any(|placement| *placement == scope.gallery.placement)))
+        Ok(placements.is_some_and(|of| of.written().any(|(placement, _)| *placement == scope.gallery.placement)))
     }
 
     /// An image's points, erased ones too.
@@ -220,7 +221,12 @@ fn seen_point(point: &ListedPoint) -> Option<(FaceNumber, Version)> {
 
 /// Whether the points are not what the record says.
 fn differs(record: &Record, points: &[ListedPoint], scope: &Scope<'_>) -> bool {
-    let wanted = projection(record, scope.now);
+    // A target is not whole before every face has its template; there is nothing to say of others that lack one.
+    if scope.counts.is_some() && !record.has_models(&scope.wanted) {
+        return true;
+    }
+    let model = scope.collection.placements.face_model_in(&scope.gallery.placement);
+    let wanted = projection(record, model, scope.now);
     let version_of = |face: FaceId| points.iter().find(|point| point.face == face).map(|point| point.version);
     let missing = wanted.write.iter().any(|point| version_of(point.face) != Some(point.version));
     let stale = wanted.remove.iter().any(|(face, _)| version_of(*face).is_some());

@@ -16,6 +16,7 @@ use std::time::Duration;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::point::Gallery;
+use vidimus_domain::record::WantedModels;
 use vidimus_domain::{Failure, Part, UnixMillis};
 use vidimus_ports::{BlobEntry, PortResult};
 use vidimus_runtime::accepted_photos::AcceptedPhotos;
@@ -90,6 +91,8 @@ struct Scope<'a> {
     /// Records and photos that were put before this are taken as compared already; none: everything is looked at.
     since: Option<UnixMillis>,
     now: UnixMillis,
+    /// The face models that records need templates of.
+    wanted: WantedModels,
     /// How long an accepted photo may wait before it is said again.
     patience: Duration,
     /// Where a move's target is compared: its counts, which collect the records that differ.
@@ -137,7 +140,12 @@ impl Reconciler {
             };
             for collection in collections {
                 let gallery = collection.gallery();
-                let scope = Scope { collection: &collection, gallery, since, now, patience, counts: None };
+                // What a move's target needs is compared by whoever drives the move.
+                let own = collection.face_model().clone();
+                let wanted = WantedModels { own, other: None, made_for: None };
+                let counts = None;
+                let scope =
+                    Scope { collection: &collection, gallery, since, now, wanted, patience, counts };
                 failed = self.walk(&scope, &mut found).await.err().or(failed);
                 if !collection.placements.left.is_empty() {
                     failed = self.clear_left(&collection.part()).await.err().or(failed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::point::Gallery;
-use vidimus_domain::record::is_fresh;
+use vidimus_domain::record::{WantedModels, is_fresh};
 use vidimus_domain::{Failure, ImageId, Part, Placement, UnixMillis};
 use vidimus_runtime::errors::failure_from_port;
 
@@ -70,7 +70,8 @@ impl Reconciler {
         let patience = self.patience().await.map_err(failure_from_port)?;
         let gallery: Gallery = collection.gallery_in(target);
         let now = self.deps.clock.now();
-        Ok(Scope { collection, gallery, since: None, now, patience, counts })
+        let wanted = WantedModels::of(&collection.placements);
+        Ok(Scope { collection, gallery, since: None, now, wanted, patience, counts })
     }
 
     /// Clears the placements that the collection has left, as long as something may come there; remembers those that are clean.

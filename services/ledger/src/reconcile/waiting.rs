@@ -40,4 +40,17 @@ impl Reconciler {
         found.waiting_photos += 1;
         Ok(())
     }
+
+    /// Has templates of the collection's face model made for faces that have none: somebody who slept while the collection turned to
+    /// it has brought them in. Whoever drives a move says what its target lacks.
+    pub(super) async fn say_incomplete(&self, scope: &Scope<'_>, record: &Record) -> PortResult<()> {
+        let lacks = record.lacking(&scope.wanted.own).next().is_some();
+        if !lacks || record.photo.is_none() || scope.counts.is_some() {
+            return Ok(());
+        }
+        let (part, image) = (record.origin.part, record.origin.image);
+        self.accepted_photos.append(&AcceptedPhoto { part, image, at: self.deps.clock.now() }).await?;
+        self.metrics.photos_said_again.inc();
+        Ok(())
+    }
 }

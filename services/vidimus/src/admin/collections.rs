@@ -165,7 +165,7 @@ fn collection(collection: &Collection) -> Value {
         "name": collection.name.as_str(),
         "faces_kept": kept(rule.faces_kept()),
         "photos_kept": kept(rule.photos_kept()),
-        "face_model": collection.face_model.as_str(),
+        "face_model": collection.face_model().as_str(),
         "placement": collection.placements.read.as_str(),
         "moving": moving.map_or_else(|| "no".to_owned(), |moving| match moving.stage {
             MoveStage::Filling => format!("to {}", moving.other),

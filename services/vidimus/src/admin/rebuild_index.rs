@@ -8,7 +8,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vidimus_domain::Failure;
-use vidimus_ledger::{Destination, Ledger, MoveProgress, MoveState};
+use vidimus_ledger::{Destination, Goal, Ledger, MoveProgress, MoveState};
 use vidimus_runtime::catalog::Catalog;
 
 use super::service::AdminCommand;
@@ -39,6 +39,10 @@ pub struct RebuildIndexArguments {
     /// Into the index collection of this name: the face model's name, or that with a dot and something behind it.
     #[arg(long, value_name = "NAME", group = "where_to")]
     pub placement: Option<String>,
+    /// Embed every face anew with this face model, from the stored photos, and search by it from then on. Faces keep their ids. The
+    /// service runs the model (`models.others`).
+    #[arg(long, value_name = "NAME", conflicts_with = "cancel")]
+    pub model: Option<String>,
     /// Give up what is under way, as long as searches have not switched: the collection stays where it is.
     #[arg(long, group = "where_to")]
     pub cancel: bool,
@@ -61,7 +65,7 @@ pub struct MoveCommand {
 #[serde(rename_all = "snake_case")]
 pub enum MoveAct {
     /// Begin it, or take it up.
-    Begin(Destination),
+    Begin(Goal),
     /// Tell how far it is.
     Show,
     /// Give it up.
@@ -93,13 +97,14 @@ pub(super) async fn run(
     arguments: RebuildIndexArguments,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let act = match (arguments.cancel, arguments.own, arguments.shared, &arguments.placement) {
-        (true, ..) => MoveAct::Cancel,
-        (_, true, ..) => MoveAct::Begin(Destination::Own),
-        (_, _, true, _) => MoveAct::Begin(Destination::Shared),
-        (.., Some(name)) => MoveAct::Begin(Destination::Named(name.clone())),
-        _ => MoveAct::Begin(Destination::Another),
+    let destination = match (arguments.own, arguments.shared, &arguments.placement) {
+        (true, ..) => Destination::Own,
+        (_, true, _) => Destination::Shared,
+        (.., Some(name)) => Destination::Named(name.clone()),
+        _ => Destination::Another,
     };
+    let goal = Goal { destination, face_model: arguments.model.clone() };
+    let act = if arguments.cancel { MoveAct::Cancel } else { MoveAct::Begin(goal) };
     let mut progress = send(config, &arguments, act).await?;
     let target = progress.to.clone();
     let mut said = None;
@@ -115,6 +120,7 @@ pub(super) async fn run(
     }
     match progress.state {
         MoveState::None => bail!("it was given up meanwhile: the collection lies in {}", progress.to),
+        MoveState::GivenUp if !progress.failure.is_empty() => bail!("it cannot be done: {}", progress.failure),
         MoveState::Stopped => bail!("it stopped: {}; the same command takes it up", progress.failure),
         MoveState::Standing => bail!("the service was started anew meanwhile: the same command takes it up"),
         _ if json => output::line(&serde_json::to_string(&progress)?),
@@ -153,6 +159,7 @@ fn answer(progress: &MoveProgress) -> Value {
         "state": progress.state,
         "from": progress.from,
         "to": progress.to,
+        "face_model": progress.to_model,
         "records_said": progress.said_records,
         "records_compared": progress.compared_records,
         "records_that_differed": progress.differences,

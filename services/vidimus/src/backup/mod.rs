@@ -30,7 +30,7 @@ pub struct BackupDeps {
     /// For the nonces of writes.
     pub random: Arc<dyn Random>,
     /// The face model that the service compares faces by: a collection of another one is refused (I7).
-    pub face_model: FaceModelName,
+    pub face_models: Vec<FaceModelName>,
     /// So many changes may wait to be projected while an import goes on; none where nobody projects them now.
     pub waiting_changes_max: Option<u64>,
 }

@@ -126,6 +126,8 @@ pub struct Models {
     pub directory: Option<PathBuf>,
     /// The model that new collections are made with.
     pub name: String,
+    /// Models besides it: of collections that were made with them, or that are to be turned to them. An encoder loads each.
+    pub others: Vec<String>,
     /// ONNX Runtime's shared library (default: the one that `vidimus models import` put into the models directory).
     pub onnxruntime: Option<PathBuf>,
 }
@@ -208,7 +210,8 @@ impl Listen {
 
 impl Default for Models {
     fn default() -> Self {
-        Self { directory: None, name: "sface-2021dec".to_owned(), onnxruntime: None }
+        let (name, others) = ("sface-2021dec".to_owned(), Vec::new());
+        Self { directory: None, name, others, onnxruntime: None }
     }
 }
 
@@ -299,6 +302,22 @@ impl Config {
     pub fn model(&self) -> anyhow::Result<FaceModelName> {
         self.models.name.parse().with_context(|| format!("models.name = {:?}", self.models.name))
     }
+
+    /// The names of all face models, the one of new collections first.
+    ///
+    /// # Errors
+    /// Where one is no name, or is there twice.
+    pub fn face_models(&self) -> anyhow::Result<Vec<FaceModelName>> {
+        let mut models = vec![self.model()?];
+        for name in &self.models.others {
+            let model = name.parse().with_context(|| format!("models.others has {name:?}"))?;
+            if models.contains(&model) {
+                bail!("models.others has {name:?}, which is named already");
+            }
+            models.push(model);
+        }
+        Ok(models)
+    }
 }
 
 #[cfg(test)]
@@ -336,6 +355,8 @@ mod tests {
             ("[peers]\nquery = \"remote\"", "query"),
             ("roles = [\"gate\"]", "gate"),
             ("[models]\nname = \"a/b\"", "models.name"),
+            ("[models]\nothers = [\"a/b\"]", "models.others"),
+            ("[models]\nothers = [\"sface-2021dec\"]", "models.others"),
             ("[gateway]\nconnections_max = 0", "connections_max"),
         ] {
             let error = format!("{:#}", with_file(text).unwrap_err());

@@ -6,9 +6,10 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use vidimus_indexing::Baseline;
 use vidimus_ledger::{Ledger, LedgerDeps};
+use vidimus_onnx::Manifest;
 use vidimus_ports::{BlobStore, EventLog};
 use vidimus_runtime::catalog::{CACHE_MAX_AGE, Catalog, CatalogDeps};
-use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::models::{FaceModels, KnownModel};
 
 use super::{Role, Store};
 use crate::adapters::{Adapters, Opened};
@@ -63,15 +64,9 @@ impl Core {
         }
         let (blobs, log) = (adapters.blobs()?, adapters.log()?);
         let catalog = Arc::new(catalog(config, adapters)?);
-        let face_model = config.model()?;
-        let face_models = Arc::new(FaceModels {
-            face_model_version: catalog.face_model_version(&face_model).await?,
-            calibration: opened.manifest.calibration()?,
-            dimension: opened.manifest.embedder.dimension,
-            face_model,
-        });
+        let face_models = Arc::new(known_models(&opened.manifests, &catalog).await?);
         let indexed = match &adapters.index {
-            Some(_) => Some(indexed(config, (opened, adapters), &catalog, registry)?),
+            Some(_) => Some(indexed(config, (opened, adapters), (&catalog, &face_models), registry)?),
             None => None,
         };
         let token_key = match config.is_embedded(Store::Blobs)? {
@@ -80,6 +75,23 @@ impl Core {
         };
         Ok(Some(Self { blobs, log, catalog, face_models, indexed, token_key }))
     }
+}
+
+/// What is known of the face models. The catalog gives each its number.
+async fn known_models(manifests: &[Manifest], catalog: &Catalog) -> anyhow::Result<FaceModels> {
+    let mut known = Vec::with_capacity(manifests.len());
+    for manifest in manifests {
+        let face_model = manifest.face_model()?;
+        known.push(KnownModel {
+            face_model_version: catalog.face_model_version(&face_model).await?,
+            calibration: manifest.calibration()?,
+            dimension: manifest.embedder.dimension,
+            face_model,
+        });
+    }
+    let mut known = known.into_iter();
+    let first = known.next().context("there is no face model")?;
+    Ok(FaceModels { first, others: known.collect() })
 }
 
 /// The catalog. Where no other process reads it nothing waits for a lease.
@@ -96,7 +108,7 @@ fn catalog(config: &Config, adapters: &Adapters) -> anyhow::Result<Catalog> {
 fn indexed(
     config: &Config,
     (opened, adapters): (&Opened, &Adapters),
-    catalog: &Arc<Catalog>,
+    (catalog, face_models): (&Arc<Catalog>, &Arc<FaceModels>),
     registry: &mut Registry,
 ) -> anyhow::Result<Indexed> {
     let deps = LedgerDeps {
@@ -107,6 +119,8 @@ fn indexed(
         clock: Arc::clone(&adapters.clock),
         random: Arc::clone(&adapters.random),
         waiting_changes_max: config.ingestion.backlog_changes_max / 2,
+        waiting_photos_max: config.ingestion.backlog_photos_max / 2,
+        face_models: Arc::clone(face_models),
     };
     let ledger = Ledger::new(deps, registry);
     let marker = match config.index_place()? {
@@ -116,7 +130,7 @@ fn indexed(
         IndexPlace::Qdrant(_) => Marker::Point(PointMarker {
             index: adapters.index()?,
             placement: config.model()?.shared_placement(1)?,
-            dimension: opened.manifest.embedder.dimension,
+            dimension: face_models.first.dimension,
         }),
     };
     let baseline = IndexBaseline { log: adapters.log()?, ledger: Arc::clone(&ledger), marker };

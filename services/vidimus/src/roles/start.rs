@@ -9,7 +9,7 @@ use vidimus_embedding::{EmbeddingDeps, EmbeddingRole, EncoderElsewhere, Worker, 
 use vidimus_gateway::{Gateway, GatewayDeps};
 use vidimus_indexing::{Indexing, IndexingDeps};
 use vidimus_ingestion::{Ingestion, IngestionDeps};
-use vidimus_ports::FaceEncoder;
+use vidimus_ports::{Encoders, FaceEncoder};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::{Embedding, EmbeddingServer};
 use vidimus_proto::internal::v1::indexing_server::IndexingServer;
@@ -17,7 +17,7 @@ use vidimus_proto::internal::v1::ingestion_server::IngestionServer;
 use vidimus_proto::internal::v1::query_server::QueryServer;
 use vidimus_query::{Query, QueryDeps};
 use vidimus_runtime::invariants::Invariants;
-use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::models::KnownModel;
 use vidimus_runtime::shutdown::Shutdown;
 use vidimus_runtime::transport::remote::Remote;
 use vidimus_runtime::transport::{
@@ -120,10 +120,10 @@ pub(super) struct Starting<'a> {
 
 impl Starting<'_> {
     pub(super) fn embedding(&mut self) -> anyhow::Result<()> {
-        let encoder = self.params.adapters.encoder()?;
+        let encoders = self.params.adapters.encoders()?;
         let limits = &self.params.config.encoder;
         let deps = EmbeddingDeps {
-            encoder,
+            encoders,
             photos_at_once: limits.workers.get(),
             photos_waiting_max: limits.queue_photos_max.get(),
         };
@@ -235,18 +235,22 @@ impl Starting<'_> {
     /// The workers of the bulk lane, with the encoder of this process or one elsewhere.
     fn workers(&mut self) -> anyhow::Result<()> {
         let core = self.core()?;
-        let encoder: Arc<dyn FaceEncoder> = match &self.params.adapters.encoder {
-            Some(encoder) => Arc::clone(encoder),
+        let encoders = match &self.params.adapters.encoders {
+            Some(encoders) => encoders.clone(),
             None => {
-                let FaceModels { face_model, dimension, .. } = (*core.face_models).clone();
-                Arc::new(EncoderElsewhere::new(self.callee_embedding()?, face_model, dimension))
+                let embedding = self.callee_embedding()?;
+                let elsewhere = |known: &KnownModel| -> Arc<dyn FaceEncoder> {
+                    let (embedding, face_model) = (Arc::clone(&embedding), known.face_model.clone());
+                    Arc::new(EncoderElsewhere::new(embedding, face_model, known.dimension))
+                };
+                Encoders::new(core.face_models.all().map(elsewhere).collect())
             }
         };
         let deps = WorkerDeps {
             blobs: core.blobs,
             log: core.log,
             catalog: core.catalog,
-            encoder,
+            encoders,
             clock: Arc::clone(&self.params.adapters.clock),
             random: Arc::clone(&self.params.adapters.random),
         };

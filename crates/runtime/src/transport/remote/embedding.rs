@@ -21,4 +21,12 @@ impl Embedding for Remote {
         let send = |channel, request| async move { client(channel).embed(request).await };
         self.pool.call(request, Repeat::Always, send).await
     }
+
+    async fn embed_at(
+        &self,
+        request: Request<v1::EmbedAtRequest>,
+    ) -> Result<Response<v1::EmbedAtResponse>, Status> {
+        let send = |channel, request| async move { client(channel).embed_at(request).await };
+        self.pool.call(request, Repeat::Always, send).await
+    }
 }

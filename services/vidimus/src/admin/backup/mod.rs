@@ -96,8 +96,8 @@ async fn place(config: &Config) -> anyhow::Result<Place> {
     let catalog_deps =
         CatalogDeps { blobs: Arc::clone(&blobs), clock: Arc::clone(&clock), random: Arc::clone(&random) };
     let catalog = Arc::new(Catalog::new(catalog_deps, None));
-    let face_model = config.model()?;
-    let deps = BackupDeps { blobs, log, catalog, clock, random, face_model, waiting_changes_max: None };
+    let face_models = config.face_models()?;
+    let deps = BackupDeps { blobs, log, catalog, clock, random, face_models, waiting_changes_max: None };
     Ok(Place::Here(Box::new(deps)))
 }
 

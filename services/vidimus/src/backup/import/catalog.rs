@@ -4,7 +4,7 @@ use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::{AccessKey, Bucket, Collection, Tenant, UidEntry};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::placements::Placements;
-use vidimus_domain::{ErrorCode, Failure};
+use vidimus_domain::{ErrorCode, FaceModelName, Failure};
 use vidimus_ports::PutCondition;
 
 use super::{Entry, Importer, Run, keyed};
@@ -70,10 +70,12 @@ impl Importer {
     /// The collection as it is here; made where it never was. True where it was made.
     pub(super) async fn find_collection(&self, exported: Collection) -> Result<(Collection, bool), Failure> {
         let name = exported.name.clone();
-        if exported.face_model != self.deps.face_model {
+        let face_model = exported.face_model();
+        if !self.deps.face_models.contains(face_model) {
+            let known: Vec<_> = self.deps.face_models.iter().map(FaceModelName::as_str).collect();
             return Err(refused(format!(
-                "the collection {name} has faces of the model {}, the service compares by {}",
-                exported.face_model, self.deps.face_model
+                "the collection {name} has faces of the model {face_model}, the service compares by {}",
+                known.join(", ")
             )));
         }
         let deleted = || refused(format!("the collection {name} was deleted here: no import brings it back"));
@@ -83,6 +85,10 @@ impl Importer {
         let key = BlobKey::collection(exported.tenant, &name);
         let condition = match self.read::<Collection>(&key).await? {
             Some((here, _)) if here.uid == exported.uid && here.deleted_at.is_none() => {
+                if here.placements.face_models() != [face_model] {
+                    let message = format!("the collection {name} has turned, or turns, to another face model here");
+                    return Err(refused(message));
+                }
                 return Ok((here, false));
             }
             Some((here, _)) if here.uid == exported.uid => return Err(deleted()),
@@ -105,10 +111,10 @@ impl Importer {
         exported: Collection,
         condition: PutCondition,
     ) -> Result<Collection, Failure> {
-        let face_model_version = self.deps.catalog.face_model_version(&exported.face_model).await?;
+        let face_model_version = self.deps.catalog.face_model_version(exported.face_model()).await?;
         // Where the points lay there means nothing here, nor does a move that was under way.
-        let placement = exported.face_model.shared_placement(1)?;
-        let placements = Placements::only(placement.clone());
+        let placement = exported.face_model().shared_placement(1)?;
+        let placements = Placements::only(exported.face_model().clone(), placement.clone());
         let collection = Collection { face_model_version, placements, ..exported };
         let entry = UidEntry {
             part: collection.part(),

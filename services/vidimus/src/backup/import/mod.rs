@@ -296,9 +296,10 @@ impl Run {
     ) -> Result<Record, Failure> {
         let here = &self.target()?.here;
         let record: Record = decoded(&entry.body)?;
+        let other_model = |_| refused("a record has no templates of its collection's face model");
+        let record = record.only_of(here.face_model()).map_err(other_model)?;
         let origin = &record.origin;
-        let is_own = origin.part == here.part() && origin.face_model == here.face_model;
-        if !is_own || key(&origin.part, origin.image).as_str() != entry.key {
+        if origin.part != here.part() || key(&origin.part, origin.image).as_str() != entry.key {
             return Err(refused("a record is not where its key says"));
         }
         Ok(record)
