@@ -89,13 +89,17 @@ impl Completion {
             let write = Write { now, nonce: self.random.nonce(), cutoffs };
             let Some(after) = with_models(before, &wanted, made.as_ref(), write) else {
                 let problem = "a face of this photo cannot be aligned for the other face model";
-                return Err(PortError::new(PortErrorKind::Invalid, "embed faces of photo").because(problem).into());
+                return Err(PortError::new(PortErrorKind::Invalid, "embed faces of photo")
+                    .because(problem)
+                    .into());
             };
             if self.records.write(&after, &read).await? == Written::Yes {
                 written = Some(Box::new(after));
             }
         }
-        Err(PortError::new(PortErrorKind::Unavailable, "complete record").because("many change it at once").into())
+        Err(PortError::new(PortErrorKind::Unavailable, "complete record")
+            .because("many change it at once")
+            .into())
     }
 
     async fn made<M: MakeTemplates>(

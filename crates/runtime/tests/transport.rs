@@ -56,6 +56,13 @@ impl Embedding for Service {
         let photo = request.into_inner().photo;
         Ok(Response::new(v1::EmbedResponse { width_px: photo.len() as u32, ..Default::default() }))
     }
+
+    async fn embed_at(
+        &self,
+        _: Request<v1::EmbedAtRequest>,
+    ) -> Result<Response<v1::EmbedAtResponse>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
 }
 
 /// A process with the embedding role, which ends with it.

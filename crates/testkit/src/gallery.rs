@@ -129,7 +129,7 @@ fn record(
     templates: Vec<Template>,
     write: Write,
 ) -> anyhow::Result<Record> {
-    let face_model = collection.face_model.clone();
+    let face_model = collection.face_model().clone();
     let origin = Origin { part: collection.part(), image, face_model, external_image_id: None };
     let enrolment = Enrolment {
         request: format!("gallery-{image}").parse()?,

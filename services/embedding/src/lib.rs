@@ -62,7 +62,8 @@ impl EmbeddingRole {
     async fn encode_at(&self, request: v1::EmbedAtRequest) -> Result<v1::EmbedAtResponse, Failure> {
         let encoder = self.encoder(&request.face_model)?;
         let landmarks = request.faces.into_iter().map(landmarks_from_proto).collect::<Result<_, _>>();
-        let landmarks = landmarks.map_err(|error| Failure::new(ErrorCode::InvalidParameter, error.to_string()))?;
+        let landmarks =
+            landmarks.map_err(|error| Failure::new(ErrorCode::InvalidParameter, error.to_string()))?;
         let _turn = self.turns.take(request.tenant).await.map_err(|_| failure(EncoderError::Busy))?;
         let templates = encoder.embed_at(request.photo, landmarks).await.map_err(failure)?;
         let values = |template: Template| template.values().to_vec();

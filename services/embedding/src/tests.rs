@@ -35,6 +35,16 @@ impl FaceEncoder for Fake {
             faces => Ok(EncodedPhoto { faces: vec![face(); faces.len()], width_px, height_px }),
         }
     }
+
+    async fn embed_at(
+        &self,
+        photo: Bytes,
+        landmarks: Vec<Landmarks>,
+    ) -> Result<Vec<Option<Template>>, EncoderError> {
+        self.encode(photo).await?;
+        let is_aligned = |landmarks: &Landmarks| *landmarks != Landmarks::default();
+        Ok(landmarks.iter().map(|landmarks| is_aligned(landmarks).then(|| face().template)).collect())
+    }
 }
 
 fn face() -> DetectedFace {
@@ -50,7 +60,10 @@ fn face() -> DetectedFace {
 
 fn role(registry: &mut Registry) -> EmbeddingRole {
     let encoder = Arc::new(Fake("model".parse().unwrap()));
-    EmbeddingRole::new(EmbeddingDeps { encoder, photos_at_once: 1, photos_waiting_max: 1 }, registry)
+    EmbeddingRole::new(
+        EmbeddingDeps { encoders: Encoders::new(vec![encoder]), photos_at_once: 1, photos_waiting_max: 1 },
+        registry,
+    )
 }
 
 fn request(photo: &'static str, faces_max: u32) -> Request<v1::EmbedRequest> {

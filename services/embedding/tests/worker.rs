@@ -24,8 +24,8 @@ use vidimus_ports::faulty::{BlobKind, Fault, FaultPlan, FaultyBlobStore, FaultyE
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog};
 use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{
-    Append, BlobStore, Clock, EncodedPhoto, EncoderError, EventLog, FaceEncoder, PortError, PortErrorKind,
-    PutCondition, Random, Topic,
+    Append, BlobStore, Clock, EncodedPhoto, EncoderError, Encoders, EventLog, FaceEncoder, PortError,
+    PortErrorKind, PutCondition, Random, Topic,
 };
 use vidimus_runtime::accepted_photos::AcceptedPhotos;
 use vidimus_runtime::backlog::uncommitted;
@@ -101,6 +101,15 @@ impl FaceEncoder for Encoder {
         self.at_once.fetch_sub(1, Ordering::SeqCst);
         self.look(&photo)
     }
+
+    async fn embed_at(
+        &self,
+        photo: Bytes,
+        landmarks: Vec<Landmarks>,
+    ) -> Result<Vec<Option<Template>>, EncoderError> {
+        self.look(&photo)?;
+        Ok(landmarks.iter().map(|_| Template::normalised(vec![1.0, 1.0]).ok()).collect())
+    }
 }
 
 /// Everything that a worker stands on.
@@ -164,7 +173,7 @@ impl World {
             blobs: Arc::new(FaultyBlobStore::new(self.blobs.clone(), self.faults.clone())),
             log: Arc::new(FaultyEventLog::new(self.log.clone(), self.faults.clone())),
             catalog: self.catalog.clone(),
-            encoder: self.encoder.clone(),
+            encoders: Encoders::new(vec![self.encoder.clone()]),
             clock: Arc::new(SystemClock),
             random: self.random.clone(),
         };
@@ -192,7 +201,7 @@ impl World {
         let origin = Origin {
             part: self.collection.part(),
             image: ImageId::from_random([image; 16]),
-            face_model: self.collection.face_model.clone(),
+            face_model: self.collection.face_model().clone(),
             external_image_id: None,
         };
         let write = self.write();

@@ -8,7 +8,9 @@ use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::Change;
 use vidimus_domain::point::Gallery;
 use vidimus_domain::record::{Projection, Record, is_fresh, projection};
-use vidimus_domain::{ErrorCode, FaceId, FaceModelName, FaceNumber, Failure, ImageId, Part, UnixMillis, Version};
+use vidimus_domain::{
+    ErrorCode, FaceId, FaceModelName, FaceNumber, Failure, ImageId, Part, UnixMillis, Version,
+};
 use vidimus_ports::{PortError, PortErrorKind, PortResult, RemoveIf};
 use vidimus_runtime::records::Records;
 use vidimus_runtime::traces;
@@ -86,11 +88,7 @@ impl Projector {
         self.deps.catalog.collection_by_part(part).await.map_err(catalog_failed)
     }
 
-    async fn read_all(
-        &self,
-        part: &Part,
-        images: &BTreeMap<ImageId, Seen>,
-    ) -> PortResult<Vec<Wanted>> {
+    async fn read_all(&self, part: &Part, images: &BTreeMap<ImageId, Seen>) -> PortResult<Vec<Wanted>> {
         let reads: Vec<_> = images.iter().map(|(image, seen)| self.read(part, (*image, seen))).collect();
         stream::iter(reads).buffer_unordered(CONCURRENT_READS).try_collect().await
     }
@@ -100,9 +98,9 @@ impl Projector {
         let read = self.records.read(part, image).await?;
         Ok(match read.record {
             Some(record) => Wanted::Record(Box::new(record)),
-            None => Wanted::Gone(
-                seen.iter().map(|(number, version)| (image.face(*number), *version)).collect(),
-            ),
+            None => {
+                Wanted::Gone(seen.iter().map(|(number, version)| (image.face(*number), *version)).collect())
+            }
         })
     }
 

@@ -195,7 +195,7 @@ impl World {
         let origin = Origin {
             part: self.collection.part(),
             image: ImageId::from_random(self.random.bytes16()),
-            face_model: self.collection.face_model.clone(),
+            face_model: self.collection.face_model().clone(),
             external_image_id: None,
         };
         let record = enrolled(&origin, write, &write.nonce.to_string());
@@ -373,7 +373,11 @@ async fn while_a_collection_moves_both_index_collections_are_written_to() {
     until(&mut searchable, true).await;
     world.enrol().await;
     world.until_points(1).await;
-    world.catalog.begin_move(&world.collection.part(), &"model.2".parse().unwrap()).await.unwrap();
+    world
+        .catalog
+        .begin_move(&world.collection.part(), (&"model.2".parse().unwrap(), world.collection.face_model()))
+        .await
+        .unwrap();
     world.enrol().await;
     world.until_points(2).await;
     world.end().await;
@@ -389,7 +393,11 @@ async fn a_projection_that_slept_through_the_beginning_of_a_move_writes_to_both(
     until(&mut searchable, true).await;
     world.enrol().await;
     gate.reached_by(1).await;
-    world.catalog.begin_move(&world.collection.part(), &"model.2".parse().unwrap()).await.unwrap();
+    world
+        .catalog
+        .begin_move(&world.collection.part(), (&"model.2".parse().unwrap(), world.collection.face_model()))
+        .await
+        .unwrap();
     gate.open();
     world.until_points(1).await;
     // What it commits it has written to both.

@@ -90,7 +90,8 @@ impl Ingestion {
             if chosen.faces.is_empty() {
                 return Ok(v1::IndexFacesResponse { faces: Vec::new(), unindexed: chosen.unindexed() });
             }
-            let incoming = Incoming { came_at, ..self.incoming(&collection, &request, chosen.faces.clone())? };
+            let incoming =
+                Incoming { came_at, ..self.incoming(&collection, &request, chosen.faces.clone())? };
             if let Some(done) = self.write_record(&incoming).await? {
                 self.say_changed(&done.record).await?;
                 self.await_searchable(&done.record).await;

@@ -87,7 +87,8 @@ fn face() -> DetectedFace {
 }
 
 async fn enrol(world: &World) {
-    work(world, |record| embedded(record, vec![face()], None, write(world)).unwrap().unwrap()).await;
+    let found = (world.collection.face_model(), vec![face()]);
+    work(world, |record| embedded(record, found.clone(), None, write(world)).unwrap().unwrap()).await;
 }
 
 #[tokio::test]

@@ -166,7 +166,13 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_by_face(asked))).await);
+        let result = self.trusted(
+            traces::step(
+                "search",
+                self.in_one_model(request.into_inner(), |asked| self.search_by_face(asked)),
+            )
+            .await,
+        );
         self.metrics.search("face", result.as_ref().err());
         answer(result)
     }
@@ -175,7 +181,13 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchFacesByImageRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let result = self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_by_photo(asked))).await);
+        let result = self.trusted(
+            traces::step(
+                "search",
+                self.in_one_model(request.into_inner(), |asked| self.search_by_photo(asked)),
+            )
+            .await,
+        );
         self.metrics.search("photo", result.as_ref().err());
         answer(result)
     }
@@ -198,8 +210,13 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchUsersRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        let result =
-            self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_users_by_stored(asked))).await);
+        let result = self.trusted(
+            traces::step(
+                "search",
+                self.in_one_model(request.into_inner(), |asked| self.search_users_by_stored(asked)),
+            )
+            .await,
+        );
         self.metrics.search("stored, for users", result.as_ref().err());
         answer(result)
     }
@@ -208,8 +225,13 @@ impl v1::query_server::Query for Query {
         &self,
         request: Request<v1::SearchUsersByImageRequest>,
     ) -> Result<Response<v1::SearchUsersResponse>, Status> {
-        let result =
-            self.trusted(traces::step("search", self.in_one_model(request.into_inner(), |asked| self.search_users_by_photo(asked))).await);
+        let result = self.trusted(
+            traces::step(
+                "search",
+                self.in_one_model(request.into_inner(), |asked| self.search_users_by_photo(asked)),
+            )
+            .await,
+        );
         self.metrics.search("photo, for users", result.as_ref().err());
         answer(result)
     }

@@ -80,12 +80,7 @@ impl Pipeline {
         let photo = Photo::open(bytes)?.picture(side_px)?;
         let manifest = self.embedder.manifest();
         let cut = |landmarks: &Landmarks| {
-            align(
-                &photo,
-                &in_pixels(landmarks, photo.size_px()),
-                &manifest.landmarks,
-                manifest.input_px,
-            )
+            align(&photo, &in_pixels(landmarks, photo.size_px()), &manifest.landmarks, manifest.input_px)
         };
         let aligned: Vec<_> = landmarks.iter().map(cut).collect();
         self.runs.fetch_add(aligned.iter().flatten().count() as u64, Ordering::Relaxed);

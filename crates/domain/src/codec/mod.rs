@@ -14,7 +14,9 @@ use prost::Message;
 
 use crate::ids::InvalidId;
 
-pub use record::{detected_from_proto, detected_to_proto, landmarks_from_proto, landmarks_to_proto, templates_from_proto};
+pub use record::{
+    detected_from_proto, detected_to_proto, landmarks_from_proto, landmarks_to_proto, templates_from_proto,
+};
 
 /// The format version that this code writes and the newest that it reads, where a value does not say otherwise.
 pub const FORMAT: u32 = 1;

@@ -6,7 +6,9 @@ use super::{DecodeError, FORMAT, Stored};
 use crate::face::{DetectedFace, Pose, Quality};
 use crate::geometry::{BoundingBox, Landmarks, Point};
 use crate::ids::{FaceNumber, ImageId, Nonce, Part, Version};
-use crate::record::{Face, FaceBody, LiveFace, Origin, OtherTemplate, PhotoKey, Record, RememberedRequest, State};
+use crate::record::{
+    Face, FaceBody, LiveFace, Origin, OtherTemplate, PhotoKey, Record, RememberedRequest, State,
+};
 use crate::template::Template;
 use crate::time::UnixMillis;
 
@@ -24,8 +26,7 @@ impl Stored for Record {
 
     fn to_proto(&self) -> v1::Record {
         let (state, refusal) = state_to_proto(&self.state);
-        let has_two =
-            |face: &Face| face.live().is_some_and(|live| live.other_template.is_some());
+        let has_two = |face: &Face| face.live().is_some_and(|live| live.other_template.is_some());
         v1::Record {
             format: if self.faces.iter().any(has_two) { WITH_TWO_MODELS } else { FORMAT },
             tenant: self.origin.part.tenant.to_string(),

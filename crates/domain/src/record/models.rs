@@ -111,7 +111,8 @@ impl Record {
             if let Some(index) = templates.iter().position(|(model, _)| *model == main) {
                 live.detected.template = templates.swap_remove(index).1;
             }
-            let kept = templates.into_iter().find(|(model, _)| *model != main && wanted.all().any(|of| of == model));
+            let kept =
+                templates.into_iter().find(|(model, _)| *model != main && wanted.all().any(|of| of == model));
             live.other_template =
                 kept.map(|(face_model, template)| OtherTemplate { face_model, made_for, template });
         }

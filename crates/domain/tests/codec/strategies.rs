@@ -8,7 +8,9 @@ use vidimus_domain::event::{AuditedAction, Probe, UserCandidate, UserChange, Use
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Point};
 use vidimus_domain::placements::MoveStage;
-use vidimus_domain::record::{Face, FaceBody, LiveFace, Origin, OtherTemplate, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::record::{
+    Face, FaceBody, LiveFace, Origin, OtherTemplate, PhotoKey, Record, RememberedRequest, State,
+};
 use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::{
     CollectionUid, FaceNumber, ImageId, Nonce, Part, Placement, Template, TenantId, UnixMillis, Version,

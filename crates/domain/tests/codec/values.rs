@@ -8,7 +8,9 @@ use vidimus_domain::event::{
 };
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::placements::{Left, Move, MoveStage, Placements};
-use vidimus_domain::record::{Face, FaceBody, LiveFace, OtherTemplate, PhotoKey, Record, RememberedRequest, State};
+use vidimus_domain::record::{
+    Face, FaceBody, LiveFace, OtherTemplate, PhotoKey, Record, RememberedRequest, State,
+};
 use vidimus_domain::retention::{Retention, RetentionRule};
 use vidimus_domain::user::{ClientToken, TokenKey, User};
 use vidimus_domain::{Part, Template, UnixMillis, Version};

@@ -176,7 +176,9 @@ async fn look_again(process: &Process, image: ImageId) -> Result<(), Lost> {
     let seen = points(process, Some(image), &believed.read).await?;
     let seen = seen.get(&image);
     let read = process.read_record(image).await?;
-    if differs((read.record.as_ref(), seen), &believed.face_model, process.now()) && process.keeps(Rule::Reconciling) {
+    if differs((read.record.as_ref(), seen), &believed.face_model, process.now())
+        && process.keeps(Rule::Reconciling)
+    {
         process.count("reconciling found a difference");
         let known =
             read.record.map(|record| record.faces.iter().map(|face| (face.number, face.version)).collect());

@@ -96,7 +96,8 @@ fn made(record: &Record, model: &FaceModelName) -> MadeTemplates {
 pub fn lacks(process: &Process, record: Option<&Record>, moving: &Move, own: &FaceModelName) -> Lacks {
     let Some(record) = record.filter(|record| record.state == State::Enrolled) else { return Lacks::Nothing };
     let is_turning = moving.face_model != *own;
-    let (other, made_for) = (is_turning.then(|| moving.face_model.clone()), is_turning.then_some(moving.began_at));
+    let (other, made_for) =
+        (is_turning.then(|| moving.face_model.clone()), is_turning.then_some(moving.began_at));
     let made_for = made_for.filter(|_| process.keeps(Rule::TemplatesAreMarked));
     let wanted = WantedModels { own: own.clone(), other, made_for };
     if record.has_models(&wanted) || !process.keeps(Rule::MovesCompareModels) {

@@ -155,6 +155,11 @@ async fn fill_and_switch(process: &Process, moving: &Move) -> Result<(), Lost> {
             until_projected(process).await;
         }
     }
+    if is_turning && process.with(|world| world.random.chance(300)) {
+        // Whoever drives may sleep here.
+        let pause = process.with(|world| world.random.between(millis(0), minutes(30)));
+        process.sleep(pause).await;
+    }
     let read = process.read_placements().await?;
     let Some(switched) = read.placements.switched(moving) else { return Ok(()) };
     if process.write_placements("switches reads", switched, &read).await? {
@@ -168,7 +173,8 @@ async fn until_projected(process: &Process) {
     let (incarnation, ends) = process.with(|world| (world.photo_log.incarnation, world.photo_log.ends()));
     loop {
         let done = process.with(|world| {
-            let committed = world.photo_log.commits().iter().zip(&ends).all(|(committed, end)| committed >= end);
+            let committed =
+                world.photo_log.commits().iter().zip(&ends).all(|(committed, end)| committed >= end);
             committed || !world.models_turn || world.photo_log.incarnation != incarnation
         });
         if done {

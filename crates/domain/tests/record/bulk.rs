@@ -40,7 +40,8 @@ fn bulk_acceptance_leaves_alone_what_is_there() {
 #[test]
 fn a_job_that_is_remembered_accepts_nothing_again() {
     let long_after = T0.plus(ERASED_KEPT * 3);
-    let found = embedded(&accepted(), (&model(), vec![detected(0.1)]), None, at(long_after)).expect("numbers are left");
+    let found = embedded(&accepted(), (&model(), vec![detected(0.1)]), None, at(long_after))
+        .expect("numbers are left");
     let found = found.expect("it was accepted");
     let refused = refuse(&accepted(), "no face", at(long_after)).expect("it was accepted");
     let enrolled_online = changed(Some(&accepted()), enrolment("online", &[0.1]), long_after).0;
@@ -65,7 +66,8 @@ fn a_job_that_is_remembered_accepts_nothing_again() {
 fn a_job_waits_for_no_photo_that_another_has_brought_in_again() {
     let id = |name: &str| name.parse().expect("it is a request id");
     assert!(accepted().waits_for(&id("job")) && accepted().waits_for(&id("another")));
-    let found = embedded(&accepted(), (&model(), vec![detected(0.1)]), None, at(LATER)).expect("numbers are left");
+    let found =
+        embedded(&accepted(), (&model(), vec![detected(0.1)]), None, at(LATER)).expect("numbers are left");
     let erased = erased_of(&found.expect("it was accepted"), LATER.plus(HOUR));
     for before in [&erased, &refused()] {
         assert!(!before.waits_for(&id("job")), "{:?}", before.state);
@@ -76,7 +78,8 @@ fn a_job_waits_for_no_photo_that_another_has_brought_in_again() {
     let again = accept_photo(Some(&refused()), "other", photo(b'b'), at(LATER)).expect("it is refused");
     assert!(again.waits_for(&id("job")), "a job that had none has what comes of this one");
     let long_after = LATER.plus(ERASED_KEPT * 2);
-    let found = embedded(&again, (&model(), vec![detected(0.1)]), None, at(long_after)).expect("numbers are left");
+    let found =
+        embedded(&again, (&model(), vec![detected(0.1)]), None, at(long_after)).expect("numbers are left");
     let numbers = found.and_then(|found| Some(found.remembered(&id("job"))?.faces.clone()));
     assert_eq!(numbers, Some(vec![number(1)]));
 }
@@ -136,7 +139,8 @@ fn ready_templates_are_faces_without_a_photo() {
 fn only_an_accepted_record_is_embedded_or_refused() {
     for (from, before) in every_state() {
         let Some(before) = before else { continue };
-        let found = embedded(&before, (&model(), vec![detected(0.1)]), None, at(LATER)).expect("numbers are left");
+        let found =
+            embedded(&before, (&model(), vec![detected(0.1)]), None, at(LATER)).expect("numbers are left");
         let none_found = refuse(&before, "no face", at(LATER));
         assert_eq!(found.is_some(), from == "accepted", "{from}");
         assert_eq!(none_found.is_some(), from == "accepted", "{from}");

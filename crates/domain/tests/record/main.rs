@@ -318,7 +318,9 @@ fn a_point_shows_its_face() {
     assert_eq!(point.template, detected(0.1).template);
     assert_eq!(point.shown.bounding_box, detected(0.1).bounding_box);
     assert_eq!(point.shown.external_image_id, record.origin.external_image_id);
-    let PointBody::Live(point) = &projection(&enrolled(), &model(), T0).write[0].body else { panic!("it is live") };
+    let PointBody::Live(point) = &projection(&enrolled(), &model(), T0).write[0].body else {
+        panic!("it is live")
+    };
     assert_eq!(point.expires_at, UnixMillis::NEVER);
 }
 
@@ -397,7 +399,9 @@ fn apply(before: Option<&Record>, step: &Step, write: Write) -> Option<Record> {
             erase(before, &[number((*face).into())], write).record.map(|r| *r)
         }
         (Step::Expire, Some(before)) => expire(before, write),
-        (Step::Embed, Some(before)) => embedded(before, (&model(), vec![detected(0.0)]), None, write).ok().flatten(),
+        (Step::Embed, Some(before)) => {
+            embedded(before, (&model(), vec![detected(0.0)]), None, write).ok().flatten()
+        }
         (Step::Refuse, Some(before)) => refuse(before, "no face", write),
         (Step::Rule { .. }, _) | (_, None) => None,
     }

@@ -124,6 +124,9 @@ fn faces_of_another_model_join_only_where_all_have_it() {
     assert_eq!((lacking(&newer()), lacking(&model())), (0, 1), "the old faces keep both");
     assert_eq!(record.faces.len(), old_faces + 1);
     // A record without faces is of no model.
-    let erased = erase(&enrolled(), &[number(1), number(2)], at(T0.plus(MILLISECOND))).record.expect("it changes");
-    assert!(matches!(join(&erased), Ok(Enrolled::Changed { record, .. }) if record.origin.face_model == newer()));
+    let erased =
+        erase(&enrolled(), &[number(1), number(2)], at(T0.plus(MILLISECOND))).record.expect("it changes");
+    assert!(
+        matches!(join(&erased), Ok(Enrolled::Changed { record, .. }) if record.origin.face_model == newer())
+    );
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::{Collection, UidEntry};
 use vidimus_domain::placements::{Move, Placements};
-use vidimus_domain::{CollectionName, ErrorCode, FaceModelName, Failure, Part, Placement, TenantId, UnixMillis};
+use vidimus_domain::{
+    CollectionName, ErrorCode, FaceModelName, Failure, Part, Placement, TenantId, UnixMillis,
+};
 use vidimus_ports::PutCondition;
 
 use super::{Catalog, changed_meanwhile};
@@ -58,7 +60,11 @@ impl Catalog {
         let face_model_version = self.face_model_version(&of.face_model).await?;
         let switched = |collection: &Collection| {
             let placements = collection.placements.switched(of)?;
-            Some(Collection { placements, face_model_version: face_model_version.clone(), ..collection.clone() })
+            Some(Collection {
+                placements,
+                face_model_version: face_model_version.clone(),
+                ..collection.clone()
+            })
         };
         Ok(self.change(part, |collection| Ok(switched(collection))).await?.1)
     }

@@ -20,8 +20,8 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span};
 use vidimus_ports::{
-    BlobStore, Clock, Encoders, EventLog, LogRecord, PortError, PortErrorKind, PortResult, Position,
-    Random, Subscription, Topic,
+    BlobStore, Clock, Encoders, EventLog, LogRecord, PortError, PortErrorKind, PortResult, Position, Random,
+    Subscription, Topic,
 };
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::catalog::Catalog;

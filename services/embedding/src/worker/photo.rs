@@ -209,8 +209,10 @@ impl Worker {
             let Some(before) = &read.record else { return Ok("GONE") };
             let write = self.write_by(collection);
             let after = match verdict {
-                Verdict::Faces(faces) => embedded(before, (collection.face_model(), faces.clone()), None, write)
-                    .map_err(|refusal| Trouble::Wrong(refusal.to_string()))?,
+                Verdict::Faces(faces) => {
+                    embedded(before, (collection.face_model(), faces.clone()), None, write)
+                        .map_err(|refusal| Trouble::Wrong(refusal.to_string()))?
+                }
                 Verdict::Refused(reason) => refuse(before, reason, write),
             };
             let Some(after) = after else {

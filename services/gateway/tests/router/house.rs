@@ -20,7 +20,7 @@ use vidimus_gateway::{Gateway, GatewayConfig, GatewayDeps};
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryPhotoSource};
 use vidimus_ports::{Clock, ManualClock, Random, SeededRandom};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps};
-use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::models::{FaceModels, KnownModel};
 
 use crate::fakes::Roles;
 
@@ -91,10 +91,13 @@ impl House {
         let calibration =
             Calibration::new(vec![(0.3, 1e-2), (0.5, 1e-5)], vec![(0.0, 0.0), (1.0, 100.0)]).unwrap();
         let face_models = FaceModels {
-            face_model: "sface-2021dec".parse().unwrap(),
-            face_model_version: "1.0".to_owned(),
-            dimension: 128,
-            calibration,
+            first: KnownModel {
+                face_model: "sface-2021dec".parse().unwrap(),
+                face_model_version: "1.0".to_owned(),
+                dimension: 128,
+                calibration,
+            },
+            others: Vec::new(),
         };
         let photos = Arc::new(MemoryPhotoSource::default());
         let deps = GatewayDeps {

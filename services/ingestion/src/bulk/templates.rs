@@ -19,7 +19,8 @@ use crate::Ingestion;
 use crate::enrol::{ATTEMPTS_MAX, refused};
 
 /// Why templates are not taken for a while.
-const TURNS: &str = "the collection turns to another face model, and templates are of one alone; try again when it has";
+const TURNS: &str =
+    "the collection turns to another face model, and templates are of one alone; try again when it has";
 
 /// Templates on their way in.
 struct Incoming {

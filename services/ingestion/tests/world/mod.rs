@@ -27,7 +27,7 @@ use vidimus_proto::internal::v1::indexing_server::Indexing;
 use vidimus_proto::internal::v1::ingestion_server::Ingestion as _;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::errors::{failure_from_status, status_from_failure};
-use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::models::{FaceModels, KnownModel};
 
 /// Everything that ingestion stands on.
 pub struct World {
@@ -65,11 +65,29 @@ fn faces(photo: &[u8]) -> Vec<v1::DetectedFace> {
     (0..count).map(face).collect()
 }
 
+/// The newer model's templates have one component more.
+fn by_model(template: &[f32], model: &str) -> Vec<f32> {
+    let mut template = template.to_vec();
+    template.resize(if model == "newer" { 3 } else { 2 }, 0.0);
+    template
+}
+
 #[async_trait]
 impl Embedding for FakeEmbedding {
     async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
-        let faces = faces(&request.into_inner().photo);
+        let request = request.into_inner();
+        let mut faces = faces(&request.photo);
+        faces.iter_mut().for_each(|face| face.template = by_model(&face.template, &request.face_model));
         Ok(Response::new(v1::EmbedResponse { faces, width_px: 100, height_px: 100 }))
+    }
+
+    async fn embed_at(
+        &self,
+        request: Request<v1::EmbedAtRequest>,
+    ) -> Result<Response<v1::EmbedAtResponse>, Status> {
+        let request = request.into_inner();
+        let face = |_| v1::EmbeddedFace { template: by_model(&[1.0, 0.0], &request.face_model) };
+        Ok(Response::new(v1::EmbedAtResponse { faces: request.faces.iter().map(face).collect() }))
     }
 }
 
@@ -97,12 +115,13 @@ impl Indexing for FakeIndexing {
 /// Similarity is a hundred times the cosine.
 fn face_models() -> FaceModels {
     let fmr = vec![(0.3, 1e-3), (0.9, 1e-6)];
-    FaceModels {
-        face_model: "model".parse().unwrap(),
-        face_model_version: "1.0".to_owned(),
-        dimension: 2,
-        calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
-    }
+    let known = |name: &str, version: &str, dimension| KnownModel {
+        face_model: name.parse().unwrap(),
+        face_model_version: version.to_owned(),
+        dimension,
+        calibration: Calibration::new(fmr.clone(), vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
+    };
+    FaceModels { first: known("model", "1.0", 2), others: vec![known("newer", "2.0", 3)] }
 }
 
 impl World {

@@ -140,7 +140,7 @@ impl Mover {
             }
             looks = if waiting < least { 0 } else { looks + 1 };
             least = least.min(waiting);
-            self.look_again(looks).await?;
+            self.look_again(topic, looks).await?;
         }
     }
 
@@ -172,7 +172,7 @@ impl Mover {
             let sum = committed.iter().flatten().map(|place| place.offset).sum::<u64>();
             looks = if sum > most { 0 } else { looks + 1 };
             most = most.max(sum);
-            self.look_again(looks).await?;
+            self.look_again(topic, looks).await?;
         }
     }
 
@@ -185,9 +185,12 @@ impl Mover {
         Ok(committed)
     }
 
-    async fn look_again(&self, looks: usize) -> Result<(), Failure> {
+    async fn look_again(&self, topic: Topic, looks: usize) -> Result<(), Failure> {
         if looks >= LOOKS_MAX {
-            let message = "records wait to be embedded or projected, and nobody does it";
+            let message = match topic {
+                Topic::Photos => "photos wait to be embedded and nobody embeds them",
+                _ => "changes wait to be projected and nobody projects them",
+            };
             return Err(Failure::unavailable(message, LOOK_AGAIN));
         }
         self.deps.clock.sleep(LOOK_AGAIN).await;

@@ -52,8 +52,7 @@ impl Mover {
         without: &mut Without,
     ) -> Result<(), Failure> {
         let now = self.deps.clock.now();
-        let (cutoffs, horizon) =
-            (driven.collection.retention.cutoffs(now), driven.collection.horizon(now));
+        let (cutoffs, horizon) = (driven.collection.retention.cutoffs(now), driven.collection.horizon(now));
         for read in self.read_all(driven, images).await? {
             let Some(record) = read.record.filter(|record| record.photo_kept(cutoffs).is_none()) else {
                 continue;

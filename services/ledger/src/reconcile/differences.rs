@@ -173,7 +173,8 @@ impl Reconciler {
         let live = self.deps.catalog.collection_by_part(&scope.collection.part()).await;
         let failed = |failure| PortError::new(PortErrorKind::Unavailable, "read collection").because(failure);
         let placements = live.map_err(failed)?.map(|collection| collection.placements.clone());
-        Ok(placements.is_some_and(|of| of.written().any(|(placement, _)| *placement == scope.gallery.placement)))
+        Ok(placements
+            .is_some_and(|of| of.written().any(|(placement, _)| *placement == scope.gallery.placement)))
     }
 
     /// An image's points, erased ones too.

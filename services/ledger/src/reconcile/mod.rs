@@ -144,8 +144,7 @@ impl Reconciler {
                 let own = collection.face_model().clone();
                 let wanted = WantedModels { own, other: None, made_for: None };
                 let counts = None;
-                let scope =
-                    Scope { collection: &collection, gallery, since, now, wanted, patience, counts };
+                let scope = Scope { collection: &collection, gallery, since, now, wanted, patience, counts };
                 failed = self.walk(&scope, &mut found).await.err().or(failed);
                 if !collection.placements.left.is_empty() {
                     failed = self.clear_left(&collection.part()).await.err().or(failed);

@@ -1,5 +1,7 @@
 //! Moving a collection between index collections, over fakes. The test itself does what indexing does.
 
+mod models;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use vidimus_domain::event::Change;
 use vidimus_domain::placements::MoveStage;
 use vidimus_domain::record::{Record, projection};
 use vidimus_domain::{ErrorCode, Placement};
-use vidimus_ledger::{Destination, Ledger, MoveProgress, MoveState, Walk};
+use vidimus_ledger::{Destination, Goal, Ledger, MoveProgress, MoveState, Walk};
 use vidimus_ports::{EventLog, FaceIndex, ListedPoint, Listing, Position, RemoveIf, Topic};
 
 use super::DAY;
@@ -30,10 +32,10 @@ impl World {
     async fn index_change(&self, change: &Change) {
         let Some(collection) = self.catalog.collection_by_part(&change.part).await.unwrap() else { return };
         let Some(record) = self.read_image(change.image).await else { return };
-        let wanted = projection(&record, self.now());
-        let remove = wanted.remove.iter().map(|(face, max)| RemoveIf { face: *face, version_max: *max });
-        let remove = remove.collect::<Vec<_>>();
-        for gallery in collection.written_galleries() {
+        for (gallery, model) in collection.written_galleries() {
+            let wanted = projection(&record, model, self.now());
+            let remove = wanted.remove.iter().map(|(face, max)| RemoveIf { face: *face, version_max: *max });
+            let remove = remove.collect::<Vec<_>>();
             self.index.write(&gallery, &wanted.write).await.unwrap();
             self.index.remove(&gallery, &remove).await.unwrap();
         }
@@ -46,6 +48,7 @@ impl World {
 
     async fn begin(&self, ledger: &Arc<Ledger>, to: Destination) -> Result<MoveProgress, ErrorCode> {
         let (tenant, name) = (self.collection.tenant, &self.collection.name);
+        let to = Goal { destination: to, face_model: None };
         ledger.begin_move(tenant, name, &to).await.map_err(|failure| failure.code)
     }
 
@@ -144,7 +147,11 @@ async fn another_process_takes_a_move_up_where_it_stands() {
     for stage in [MoveStage::Filling, MoveStage::Leaving] {
         let part = world.part();
         let target = if stage == MoveStage::Filling { "model.2" } else { "model.3" };
-        let begun = world.catalog.begin_move(&part, &target.parse().unwrap()).await.unwrap();
+        let begun = world
+            .catalog
+            .begin_move(&part, (&target.parse().unwrap(), world.collection.face_model()))
+            .await
+            .unwrap();
         if stage == MoveStage::Leaving {
             let listed = world.blobs_images().await;
             for image in listed {
@@ -168,7 +175,7 @@ async fn another_process_takes_a_move_up_where_it_stands() {
 async fn a_target_that_holds_something_is_cleared_and_another_is_taken() {
     let world = World::new().await;
     let [_, _, live] = enrolled(&world).await;
-    let strange = projection(&live, world.now()).write;
+    let strange = projection(&live, world.collection.face_model(), world.now()).write;
     world.index.write(&world.collection.gallery_in(&"model.2".parse().unwrap()), &strange).await.unwrap();
     let ledger = world.ledger();
     let named = world.begin(&ledger, Destination::Named("model.2".to_owned())).await;
@@ -229,7 +236,11 @@ async fn a_move_that_is_given_up_leaves_nothing_in_its_target() {
 async fn a_dead_collections_points_go_wherever_they_lie() {
     let world = World::new().await;
     enrolled(&world).await;
-    world.catalog.begin_move(&world.part(), &"model.2".parse().unwrap()).await.unwrap();
+    world
+        .catalog
+        .begin_move(&world.part(), (&"model.2".parse().unwrap(), world.collection.face_model()))
+        .await
+        .unwrap();
     for image in world.blobs_images().await {
         world.index_change(&Change { part: world.part(), image, seen: Vec::new(), at: world.now() }).await;
     }

@@ -82,7 +82,7 @@ async fn what_the_record_says_decides() {
     let world = World::new().await;
     let record = enrolled(&world, 1).await;
     // The index shows a point whose time has come; its record knows nothing of that.
-    let mut wrong = projection(&record, world.now()).write.remove(0);
+    let mut wrong = projection(&record, world.collection.face_model(), world.now()).write.remove(0);
     if let PointBody::Live(live) = &mut wrong.body {
         live.expires_at = world.now();
     }

@@ -18,6 +18,7 @@ use vidimus_domain::record::{
     projection,
 };
 use vidimus_domain::retention::{Cutoffs, RetentionRule};
+use vidimus_domain::score::Calibration;
 use vidimus_domain::{FaceNumber, ImageId, Nonce, Part, Template, UnixMillis};
 use vidimus_ledger::{Ledger, LedgerConfig, LedgerDeps};
 use vidimus_ports::clock::ManualClock;
@@ -26,6 +27,7 @@ use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{Append, BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
+use vidimus_runtime::models::{FaceModels, KnownModel};
 use vidimus_runtime::records::{Records, Written};
 use vidimus_runtime::shutdown::Shutdown;
 
@@ -57,6 +59,17 @@ async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> 
         tags: std::collections::BTreeMap::new(),
     };
     catalog.create_collection(new).await.unwrap()
+}
+
+fn face_models() -> FaceModels {
+    let known = |name: &str, version: &str, dimension| KnownModel {
+        face_model: name.parse().unwrap(),
+        face_model_version: version.to_owned(),
+        dimension,
+        calibration: Calibration::new(vec![(0.3, 1e-3), (0.9, 1e-6)], vec![(0.0, 0.0), (1.0, 100.0)])
+            .unwrap(),
+    };
+    FaceModels { first: known("model", "1.0", 2), others: vec![known("newer", "2.0", 3)] }
 }
 
 impl World {
@@ -101,6 +114,8 @@ impl World {
             clock: self.clock.clone(),
             random: self.random.clone(),
             waiting_changes_max: 1_000,
+            waiting_photos_max: 1_000,
+            face_models: Arc::new(face_models()),
         };
         Ledger::new(deps, registry)
     }
@@ -148,7 +163,7 @@ impl World {
         listed.iter().map(|entry| entry.key.name().parse().unwrap()).collect()
     }
 
-    async fn store(&self, record: &Record) {
+    pub async fn store(&self, record: &Record) {
         let read = self.records.read(&self.part(), record.origin.image).await.unwrap();
         assert_eq!(self.records.write(record, &read).await.unwrap(), Written::Yes);
     }
@@ -167,7 +182,7 @@ impl World {
         let origin = Origin {
             part: self.part(),
             image: ImageId::from_random([image; 16]),
-            face_model: self.collection.face_model.clone(),
+            face_model: self.collection.face_model().clone(),
             external_image_id: external.map(|name| name.parse().unwrap()),
         };
         let write = self.write();
@@ -189,7 +204,7 @@ impl World {
         let origin = Origin {
             part: self.part(),
             image: ImageId::from_random([image; 16]),
-            face_model: self.collection.face_model.clone(),
+            face_model: self.collection.face_model().clone(),
             external_image_id: None,
         };
         let write = self.write();
@@ -237,7 +252,7 @@ impl World {
 
     /// Does what indexing does.
     pub async fn project(&self, record: &Record) {
-        let wanted = projection(record, self.now());
+        let wanted = projection(record, &record.origin.face_model, self.now());
         self.index.write(&self.gallery(), &wanted.write).await.unwrap();
         let remove = wanted.remove.into_iter().map(|(face, version_max)| RemoveIf { face, version_max });
         self.index.remove(&self.gallery(), &remove.collect::<Vec<_>>()).await.unwrap();

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use tonic::Request;
-use vidimus_domain::FaceId;
-use vidimus_domain::point::Gallery;
+use vidimus_domain::catalog::Collection;
+use vidimus_domain::point::{Gallery, PointBody};
+use vidimus_domain::{FaceId, FaceModelName, Placement};
 use vidimus_ports::FaceIndex;
 use vidimus_ports::faulty::{Fault, Gate, Moment, Stage};
 use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::query_server::Query as _;
 
-use super::world::{World, code};
+use super::world::{World, by_model, code};
 
 impl World {
     /// Has the collection moved, and what it leaves cleared, while a question sleeps before the index is asked.
@@ -41,10 +42,14 @@ impl World {
         self.index.remove_part(&left).await.unwrap();
     }
 
+    async fn begin_move_to(&self, placement: &Placement, model: &FaceModelName) -> Arc<Collection> {
+        self.catalog.begin_move(&self.collection.part(), (placement, model)).await.unwrap()
+    }
+
     /// Begins a move, and fills its target.
     async fn begin_move(&self) {
-        let placement: vidimus_domain::Placement = "model.2".parse().unwrap();
-        let begun = self.catalog.begin_move(&self.collection.part(), &placement).await.unwrap();
+        let placement: Placement = "model.2".parse().unwrap();
+        let begun = self.begin_move_to(&placement, self.collection.face_model()).await;
         let gallery: Gallery = begun.gallery();
         let everything = vidimus_ports::Listing::Everything;
         let listed = self.index.scroll(&gallery, everything, None, 1000).await.unwrap();
@@ -99,4 +104,37 @@ async fn listings_and_counts_that_slept_look_again_too() {
         })
         .await;
     assert_eq!(counted.faces, faces.len() as u64);
+}
+
+/// A search by a photo that slept while the collection turned embeds the photo anew: no template of one model is compared with those
+/// of the other (I7).
+#[tokio::test]
+async fn a_search_that_slept_while_the_collection_turned_is_made_by_the_other_model() {
+    let world = World::new().await;
+    let face = world.face(10.0, None).await;
+    let target: Placement = "newer".parse().unwrap();
+    let begun = world.begin_move_to(&target, &"newer".parse().unwrap()).await;
+    let mut points = world.index.get(&begun.gallery(), &[face]).await.unwrap();
+    for point in &mut points {
+        if let PointBody::Live(live) = &mut point.body {
+            live.template = by_model(&live.template, "newer");
+        }
+    }
+    world.index.write(&begun.gallery_in(&target), &points).await.unwrap();
+    let world = Arc::new(world);
+    let by_photo = world
+        .moved_meanwhile(async |world| {
+            let request = v1::SearchFacesByImageRequest {
+                collection: world.reference(),
+                photo: "12".into(),
+                threshold_similarity: 50.0,
+                ..v1::SearchFacesByImageRequest::default()
+            };
+            code(world.query.search_faces_by_image(Request::new(request)).await).unwrap()
+        })
+        .await;
+    let found: Vec<_> = by_photo.candidates.iter().map(|hit| hit.face.clone().unwrap().face_id).collect();
+    assert_eq!(found, [face.to_bytes().to_vec()]);
+    let now = world.catalog.read_by_part(&world.collection.part()).await.unwrap().unwrap();
+    assert_eq!((now.face_model().as_str(), now.face_model_version.as_str()), ("newer", "1.0"));
 }

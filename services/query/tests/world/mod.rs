@@ -28,7 +28,7 @@ use vidimus_query::{Query, QueryDeps};
 use vidimus_runtime::catalog::{Catalog, CatalogDeps, NewCollection};
 use vidimus_runtime::errors::failure_from_status;
 use vidimus_runtime::invariants::Invariants;
-use vidimus_runtime::models::FaceModels;
+use vidimus_runtime::models::{FaceModels, KnownModel};
 use vidimus_runtime::records::Written;
 use vidimus_runtime::users::Users;
 
@@ -54,10 +54,11 @@ struct FakeEmbedding;
 #[async_trait]
 impl Embedding for FakeEmbedding {
     async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
-        let v1::EmbedRequest { photo, faces_max, .. } = request.into_inner();
+        let v1::EmbedRequest { photo, faces_max, face_model, .. } = request.into_inner();
         let text = String::from_utf8_lossy(&photo).into_owned();
         let face = |(nth, degrees): (usize, &str)| {
-            let template = direction(degrees.trim_end_matches('?').parse().unwrap()).values().to_vec();
+            let template = direction(degrees.trim_end_matches('?').parse().unwrap());
+            let template = by_model(&template, &face_model).values().to_vec();
             let has_template = faces_max == 0 || nth < faces_max as usize;
             let left = 0.1 * nth as f32;
             v1::DetectedFace {
@@ -71,6 +72,13 @@ impl Embedding for FakeEmbedding {
         let faces = text.split_whitespace().enumerate().map(face).collect();
         Ok(Response::new(v1::EmbedResponse { faces, width_px: 1_000, height_px: 1_000 }))
     }
+
+    async fn embed_at(
+        &self,
+        _: Request<v1::EmbedAtRequest>,
+    ) -> Result<Response<v1::EmbedAtResponse>, Status> {
+        Err(Status::unimplemented("searches embed no face that was found before"))
+    }
 }
 
 fn direction(degrees: f32) -> Template {
@@ -78,15 +86,23 @@ fn direction(degrees: f32) -> Template {
     Template::normalised(vec![cosine, sine]).unwrap()
 }
 
+/// The newer model's templates have one component more.
+pub fn by_model(template: &Template, model: &str) -> Template {
+    let mut values = template.values().to_vec();
+    values.resize(if model == "newer" { 3 } else { 2 }, 0.0);
+    Template::stored(values).unwrap()
+}
+
 /// Similarity is a hundred times the cosine.
 fn face_models() -> FaceModels {
     let fmr = vec![(0.3, 1e-3), (0.9, 1e-6)];
-    FaceModels {
-        face_model: "model".parse().unwrap(),
-        face_model_version: "1.0".to_owned(),
-        dimension: 2,
-        calibration: Calibration::new(fmr, vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
-    }
+    let known = |name: &str, version: &str, dimension| KnownModel {
+        face_model: name.parse().unwrap(),
+        face_model_version: version.to_owned(),
+        dimension,
+        calibration: Calibration::new(fmr.clone(), vec![(0.0, 0.0), (1.0, 100.0)]).unwrap(),
+    };
+    FaceModels { first: known("model", "1.0", 2), others: vec![known("newer", "2.0", 3)] }
 }
 
 async fn catalog(deps: CatalogDeps) -> (Arc<Catalog>, Arc<Collection>) {

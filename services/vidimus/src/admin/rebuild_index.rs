@@ -120,7 +120,9 @@ pub(super) async fn run(
     }
     match progress.state {
         MoveState::None => bail!("it was given up meanwhile: the collection lies in {}", progress.to),
-        MoveState::GivenUp if !progress.failure.is_empty() => bail!("it cannot be done: {}", progress.failure),
+        MoveState::GivenUp if !progress.failure.is_empty() => {
+            bail!("it cannot be done: {}", progress.failure)
+        }
         MoveState::Stopped => bail!("it stopped: {}; the same command takes it up", progress.failure),
         MoveState::Standing => bail!("the service was started anew meanwhile: the same command takes it up"),
         _ if json => output::line(&serde_json::to_string(&progress)?),

@@ -40,12 +40,16 @@ impl World {
     }
 }
 
+fn model() -> FaceModelName {
+    "model".parse().unwrap()
+}
+
 fn placement(name: &str) -> Placement {
     name.parse().unwrap()
 }
 
 fn written(collection: &Collection) -> Vec<String> {
-    collection.written_galleries().map(|gallery| gallery.placement.to_string()).collect()
+    collection.written_galleries().map(|(gallery, _)| gallery.placement.to_string()).collect()
 }
 
 #[tokio::test]
@@ -53,11 +57,11 @@ async fn a_move_goes_its_way_and_the_uid_knows_every_placement() {
     let world = World::new().await;
     let (catalog, part) = (world.catalog(), world.part);
     assert_eq!(written(&catalog.collection_by_part(&part).await.unwrap().unwrap()), ["model"]);
-    let begun = catalog.begin_move(&part, &placement("model.2")).await.unwrap();
+    let begun = catalog.begin_move(&part, (&placement("model.2"), &model())).await.unwrap();
     assert_eq!(written(&begun), ["model", "model.2"]);
     let told = catalog.collection_by_part(&part).await.unwrap().unwrap();
     assert_eq!(written(&told), ["model", "model.2"], "this process is told at once");
-    let refused = catalog.begin_move(&part, &placement("model.3")).await.unwrap_err();
+    let refused = catalog.begin_move(&part, (&placement("model.3"), &model())).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::AlreadyExists);
     let filling = begun.placements.moving.clone().unwrap();
     assert!(catalog.switch_move(&part, &filling).await.unwrap());
@@ -73,7 +77,7 @@ async fn a_move_goes_its_way_and_the_uid_knows_every_placement() {
     let dead = catalog.dead_collections(world.tenant).await.unwrap();
     let everywhere: Vec<_> = dead[0].galleries.iter().map(|gallery| gallery.placement.as_str()).collect();
     assert_eq!(everywhere, ["model", "model.2", "model.3"]);
-    let gone = catalog.begin_move(&part, &placement("model.4")).await.unwrap_err();
+    let gone = catalog.begin_move(&part, (&placement("model.4"), &model())).await.unwrap_err();
     assert_eq!(gone.code, ErrorCode::NotFound);
 }
 
@@ -83,7 +87,7 @@ async fn others_believe_it_one_lease_later() {
     let (catalog, part) = (world.catalog(), world.part);
     let other = Catalog::new(world.deps.clone(), Some(CACHE_MAX_AGE));
     other.collection_by_part(&part).await.unwrap();
-    catalog.begin_move(&part, &placement("model.2")).await.unwrap();
+    catalog.begin_move(&part, (&placement("model.2"), &model())).await.unwrap();
     assert_eq!(written(&other.collection_by_part(&part).await.unwrap().unwrap()), ["model"]);
     world.clock.advance(CACHE_MAX_AGE);
     assert_eq!(written(&other.collection_by_part(&part).await.unwrap().unwrap()), ["model", "model.2"]);
@@ -93,10 +97,10 @@ async fn others_believe_it_one_lease_later() {
 async fn what_was_left_is_clean_after_its_time() {
     let world = World::new().await;
     let (catalog, part) = (world.catalog(), world.part);
-    let begun = catalog.begin_move(&part, &placement("model.2")).await.unwrap();
+    let begun = catalog.begin_move(&part, (&placement("model.2"), &model())).await.unwrap();
     assert!(catalog.cancel_move(&part, begun.placements.moving.as_ref().unwrap()).await.unwrap());
     let target = placement("model.2");
-    let again = catalog.begin_move(&part, &target).await.unwrap_err();
+    let again = catalog.begin_move(&part, (&target, &model())).await.unwrap_err();
     assert_eq!(again.code, ErrorCode::AlreadyExists);
     for (passes, open) in [(Duration::from_secs(60), 1), (DAY * 2, 0)] {
         world.clock.advance(passes);
@@ -107,7 +111,7 @@ async fn what_was_left_is_clean_after_its_time() {
     }
     world.clock.advance(DAY * 2);
     catalog.cleared(&part, None).await.unwrap();
-    catalog.begin_move(&part, &target).await.unwrap();
+    catalog.begin_move(&part, (&target, &model())).await.unwrap();
 }
 
 #[tokio::test]

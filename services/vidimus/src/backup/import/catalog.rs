@@ -86,7 +86,8 @@ impl Importer {
         let condition = match self.read::<Collection>(&key).await? {
             Some((here, _)) if here.uid == exported.uid && here.deleted_at.is_none() => {
                 if here.placements.face_models() != [face_model] {
-                    let message = format!("the collection {name} has turned, or turns, to another face model here");
+                    let message =
+                        format!("the collection {name} has turned, or turns, to another face model here");
                     return Err(refused(message));
                 }
                 return Ok((here, false));

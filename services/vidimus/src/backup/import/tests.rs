@@ -50,7 +50,7 @@ impl Store {
             catalog,
             clock: dyn_clock,
             random,
-            face_model,
+            face_models: vec![face_model],
             waiting_changes_max: None,
         };
         Self { deps, clock }
@@ -63,7 +63,7 @@ impl Store {
         let new = NewCollection {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
-            face_model: store.deps.face_model.clone(),
+            face_model: store.deps.face_models[0].clone(),
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
@@ -80,7 +80,7 @@ impl Store {
         let origin = Origin {
             part: collection.part(),
             image: ImageId::from_random([image; 16]),
-            face_model: collection.face_model.clone(),
+            face_model: collection.face_model().clone(),
             external_image_id: None,
         };
         let write = self.write();
@@ -321,18 +321,28 @@ async fn an_export_that_is_cut_off_fails_and_is_gone_on_with() {
 async fn a_move_that_is_under_way_is_not_brought_in() {
     let (from, collection) = Store::with_collection(1).await;
     let record = from.enrol(&collection, 1).await;
-    from.deps.catalog.begin_move(&collection.part(), &"sface-2021dec.2".parse().unwrap()).await.unwrap();
+    from.deps
+        .catalog
+        .begin_move(&collection.part(), (&"sface-2021dec.2".parse().unwrap(), collection.face_model()))
+        .await
+        .unwrap();
     let export = from.export().await;
     let to = Store::new(2);
     for _ in 0..2 {
         to.import(&export).await.unwrap();
         let here = to.deps.catalog.read_by_part(&collection.part()).await.unwrap().unwrap();
-        assert_eq!(here.placements, Placements::only("sface-2021dec".parse().unwrap()));
-        assert_eq!(here.face_model, collection.face_model);
+        assert_eq!(
+            here.placements,
+            Placements::only(collection.face_model().clone(), "sface-2021dec".parse().unwrap())
+        );
     }
     assert_eq!(to.read(&record).await, from.read(&record).await);
     // One that has moved here stays where it is.
-    to.deps.catalog.begin_move(&collection.part(), &"sface-2021dec.2".parse().unwrap()).await.unwrap();
+    to.deps
+        .catalog
+        .begin_move(&collection.part(), (&"sface-2021dec.2".parse().unwrap(), collection.face_model()))
+        .await
+        .unwrap();
     to.import(&export).await.unwrap();
     let here = to.deps.catalog.read_by_part(&collection.part()).await.unwrap().unwrap();
     assert!(here.placements.moving.is_some());
