@@ -15,7 +15,9 @@ use vidimus_domain::codec::Stored;
 use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::face::{DetectedFace, Pose, Quality};
 use vidimus_domain::geometry::{BoundingBox, Landmarks};
-use vidimus_domain::record::{Acceptance, BulkPhoto, Origin, PhotoKey, Record, State, Write, accept, erase};
+use vidimus_domain::record::{
+    Acceptance, BulkPhoto, Origin, PhotoKey, Record, State, WantedModels, Write, accept, erase,
+};
 use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::{FaceModelName, FaceNumber, ImageId, Template};
 use vidimus_embedding::{Worker, WorkerConfig, WorkerDeps};
@@ -57,6 +59,17 @@ fn face(number: u8) -> DetectedFace {
 }
 
 impl Encoder {
+    fn of(face_model: &str) -> Arc<Self> {
+        Arc::new(Self {
+            face_model: face_model.parse().unwrap(),
+            is_broken: AtomicBool::new(true),
+            busy_times: AtomicUsize::new(0),
+            encoded: AtomicUsize::new(0),
+            at_once: AtomicUsize::new(0),
+            at_once_most: AtomicUsize::new(0),
+        })
+    }
+
     fn look(&self, photo: &[u8]) -> Result<EncodedPhoto, EncoderError> {
         let broken = || PortError::new(PortErrorKind::Internal, "encode photo").because("it panicked");
         if photo == b"poison" && self.is_broken.load(Ordering::SeqCst) {
@@ -108,7 +121,7 @@ impl FaceEncoder for Encoder {
         landmarks: Vec<Landmarks>,
     ) -> Result<Vec<Option<Template>>, EncoderError> {
         self.look(&photo)?;
-        Ok(landmarks.iter().map(|_| Template::normalised(vec![1.0, 1.0]).ok()).collect())
+        Ok(landmarks.iter().map(|_| Template::normalised(vec![1.0, 1.0, 1.0]).ok()).collect())
     }
 }
 
@@ -119,6 +132,7 @@ struct World {
     catalog: Arc<Catalog>,
     collection: Arc<Collection>,
     encoder: Arc<Encoder>,
+    newer: Arc<Encoder>,
     faults: Arc<FaultPlan>,
     random: Arc<SeededRandom>,
     records: Records,
@@ -146,19 +160,12 @@ impl World {
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
-        let encoder = Encoder {
-            face_model: "model".parse().unwrap(),
-            is_broken: AtomicBool::new(true),
-            busy_times: AtomicUsize::new(0),
-            encoded: AtomicUsize::new(0),
-            at_once: AtomicUsize::new(0),
-            at_once_most: AtomicUsize::new(0),
-        };
         Self {
             collection: catalog.create_collection(new).await.unwrap(),
             records: Records::new(blobs.clone(), clock),
             log: Arc::new(MemoryEventLog::new(random.nonce())),
-            encoder: Arc::new(encoder),
+            encoder: Encoder::of("model"),
+            newer: Encoder::of("newer"),
             faults: FaultPlan::scripted(),
             shutdown: Shutdown::new(),
             blobs,
@@ -173,7 +180,7 @@ impl World {
             blobs: Arc::new(FaultyBlobStore::new(self.blobs.clone(), self.faults.clone())),
             log: Arc::new(FaultyEventLog::new(self.log.clone(), self.faults.clone())),
             catalog: self.catalog.clone(),
-            encoders: Encoders::new(vec![self.encoder.clone()]),
+            encoders: Encoders::new(vec![self.encoder.clone(), self.newer.clone()]),
             clock: Arc::new(SystemClock),
             random: self.random.clone(),
         };
@@ -215,6 +222,13 @@ impl World {
         self.store(&record).await;
         self.say(&record).await;
         *record
+    }
+
+    /// Has the collection turn to that face model, as a move does.
+    async fn turn_to(&self, face_model: &str) -> WantedModels {
+        let target = (&face_model.parse().unwrap(), &face_model.parse().unwrap());
+        let turning = self.catalog.begin_move(&self.collection.part(), target).await.unwrap();
+        WantedModels::of(&turning.placements)
     }
 
     async fn store(&self, record: &Record) {
@@ -418,4 +432,44 @@ async fn shutdown_ends_what_is_in_flight_and_commits_it() {
     let _next = world.start_worker();
     world.all_done().await;
     assert_eq!(world.encoder.encoded.load(Ordering::SeqCst), 29, "and nothing is encoded twice");
+}
+
+#[tokio::test]
+async fn what_is_enrolled_is_embedded_anew_where_its_collection_turns() {
+    let world = World::new().await;
+    let [before, refused] = [world.accept(1, "2 faces").await, world.accept(2, "0 faces").await];
+    let _worker = world.start_worker();
+    world.all_done().await;
+    let wanted = world.turn_to("newer").await;
+    let later = world.accept(3, "1 face").await;
+    for record in [&before, &refused] {
+        world.say(record).await;
+        world.say(record).await;
+    }
+    world.all_done().await;
+    for record in [&before, &later] {
+        let now = world.read(record).await;
+        assert!(now.has_models(&wanted), "{:?}", now.faces);
+        let newer = |live| now.template_of(live, &"newer".parse().unwrap()).unwrap().dimension();
+        assert!(now.faces.iter().all(|face| newer(face.live().unwrap()) == 3));
+    }
+    assert_eq!(world.newer.encoded.load(Ordering::SeqCst), 2, "each photo once");
+    let changed = world.changed().await;
+    let of_before = changed.iter().filter(|image| **image == before.origin.image).count();
+    assert!(of_before >= 2, "it is said that it has changed: {changed:?}");
+}
+
+#[tokio::test]
+async fn a_face_that_cannot_be_embedded_anew_stays_enrolled() {
+    let world = World::new().await;
+    let record = world.accept(1, "1 face").await;
+    let _worker = world.start_worker();
+    world.all_done().await;
+    world.turn_to("strange").await;
+    world.say(&record).await;
+    world.all_done().await;
+    let dead = world.dead_letters().list(10).await.unwrap();
+    assert!(format!("{dead:?}").contains("not strange"), "{dead:?}");
+    let now = world.read(&record).await;
+    assert_eq!((now.state, now.faces.len(), now.photo.is_some()), (State::Enrolled, 1, true));
 }

@@ -11,7 +11,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use prost::Message;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
-use vidimus_domain::codec::{FORMAT, Stored};
+use vidimus_domain::codec::Stored;
 use vidimus_domain::record::{PhotoKey, Record};
 use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceNumber, Nonce};
@@ -45,7 +45,7 @@ async fn a_record_that_cannot_be_read_keeps_no_other_from_being_compared() {
     for image in 1..=4 {
         records.push(world.enrol(image, None).await);
     }
-    let newer = v1::Record { format: FORMAT + 1, ..records[2].to_proto() }.encode_to_vec();
+    let newer = v1::Record { format: Record::NEWEST + 1, ..records[2].to_proto() }.encode_to_vec();
     for (record, bytes) in [(&records[1], b"no record".to_vec()), (&records[2], newer)] {
         let key = BlobKey::record(&world.part(), record.origin.image);
         world.blobs.delete(&key).await.unwrap();

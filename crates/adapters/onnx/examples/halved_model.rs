@@ -13,7 +13,6 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use vidimus_onnx::{ModelStore, Prepare};
 
-#[allow(clippy::all, dead_code, reason = "generated")]
 mod onnx_format {
     include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
 }

@@ -153,7 +153,10 @@ impl Mover {
         }
         let mut ends = Ends::default();
         for state in self.deps.log.state(Topic::Changes).await.map_err(failure_from_port)? {
-            ends.0.insert(state.partition, state.next_offset);
+            // Of one that never had a record nothing is committed.
+            if state.next_offset > 0 {
+                ends.0.insert(state.partition, state.next_offset);
+            }
         }
         self.until_committed(driven, Topic::Changes, &ends).await
     }

@@ -105,7 +105,9 @@ impl Mover {
         // What was driven here may be long over, and another move be driven elsewhere.
         let is_of_this = |driven: &MoveProgress| match driven.state {
             MoveState::UnderWay => true,
-            MoveState::Stopped => driven.to == standing.to || standing.state == MoveState::None,
+            MoveState::Stopped | MoveState::GivenUp => {
+                driven.to == standing.to || standing.state == MoveState::None
+            }
             _ => standing.state == MoveState::None && driven.to == standing.to,
         };
         Ok(driven.filter(is_of_this).unwrap_or(standing))

@@ -15,7 +15,7 @@ impl Config {
         if roles.is_empty() {
             bail!("this process has no role: name one in `roles` or --roles");
         }
-        self.model()?;
+        self.face_models()?;
         self.check_calls(&roles)?;
         self.check_stores(&roles)?;
         if roles.contains(&Role::Embedding) {
