@@ -31,6 +31,12 @@ def start_backing() -> None:
     _backing.start()
 
 
+def backing() -> Backing:
+    """The servers that run."""
+    assert _backing is not None
+    return _backing
+
+
 def stop_backing() -> None:
     """Ends the servers and removes what they hold."""
     global _backing
