@@ -13,6 +13,8 @@ from asking import enrol, face_ids, refusal, search
 from grpc_client import GrpcClient
 from service import EmbeddedService, Key, Service
 
+pytestmark = pytest.mark.shared
+
 
 @pytest.fixture(scope="module")
 def another(tmp_path_factory: pytest.TempPathFactory):

@@ -77,7 +77,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, passage: Passage):
     started = distributed.DistributedService(tmp_path_factory.mktemp("addresses"))
     started.processes = Processes(started.folder / "processes", {"indexing": 2, "query": 2})
     started.settings["VIDIMUS__INDEX"] += f",127.0.0.1:{passage.port}"
-    started.settings["VIDIMUS__QDRANT__DURABLE_AFTER"] = "10s"
     started.start()
     yield started
     started.close()
