@@ -34,6 +34,7 @@ demo-stack: ## Shows the service that `make stack` has started.
 test: build models javascript seaweedfs kafka rotel ## Sets up what it needs and runs every test.
 	@$(MAKE) test-rust
 	@$(MAKE) test-e2e
+	@$(MAKE) test-e2e-distributed
 	@$(MAKE) test-chaos
 
 check: setup toolchain ## What CI runs: formatting, clippy, every test, dependency policy, crate arrows, size limits.
@@ -77,7 +78,7 @@ test-rust: ## Runs the Rust tests (unit, conformance, crate arrows, dependency p
 test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started service.
 	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
 
-test-chaos: ## Runs the tests that kill, stop and upgrade the distributed service: 20 kills, outages of 15 s, two versions.
+test-chaos: ## Runs the tests that kill, stop and upgrade the distributed service: 20 kills, brokers, outages of 15 s, two versions.
 	$(STAGE) "chaos tests" $(VIDIMUS_PYTHON) -m pytest tests/chaos
 
 chaos: build models seaweedfs kafka ## Kills processes and servers at random under load, KILLS (20) times by SEED (1), and audits I1 to I10.

@@ -127,6 +127,14 @@ def end(pid: int) -> None:
             return
 
 
+def is_of(pid: int, folder: Path) -> bool:
+    """Whether a process was started with something in a folder: the number of one that ended may be another's by now."""
+    try:
+        return str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def await_end(pid: int) -> None:
     """Waits for a process that was killed."""
     deadline = time.monotonic() + END_SECONDS_MAX
@@ -161,8 +169,15 @@ class Backing:
             raise
 
     def start_one(self, name: str, wait: bool = True) -> None:
-        """Starts one server: where it was before, on what it had, if it was there before."""
+        """Starts one server: where it was before, on what it had, if it was there before. `kafka-N` is one broker."""
+        if name.startswith("kafka-"):
+            self._start_kafka(wait, broker=int(name.removeprefix("kafka-")))
+            return
         {"qdrant": self._start_qdrant, "kafka": self._start_kafka, "s3": self._start_seaweedfs}[name](wait)
+
+    def broker_names(self) -> list[str]:
+        """The brokers, each by its name."""
+        return [f"kafka-{broker}" for broker in range(self.brokers)]
 
     def pids(self, name: str) -> list[int]:
         """The processes of one server."""
@@ -171,8 +186,9 @@ class Backing:
                 return [self.said["qdrant_pid"]]
             case "s3":
                 return [int((Path(self.said["s3_folder"]) / "pid").read_text())]
-        folder = self.folder / "kafka"
-        return [int((folder / f"broker-{broker}.pid").read_text()) for broker in range(self.brokers)]
+            case "kafka":
+                return [pid for broker in self.broker_names() for pid in self.pids(broker)]
+        return [int((self.folder / f"kafka/{name.replace('kafka', 'broker')}.pid").read_text())]
 
     def kill_one(self, name: str) -> None:
         """Kills one server (SIGKILL), and leaves what it holds."""
@@ -180,8 +196,9 @@ class Backing:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if name == "kafka":
-            # The script that keeps the brokers ends when they have.
-            end(self.said["kafka_pid"])
+            # The scripts that keep the brokers end when they have.
+            for pid in self._kafka_scripts():
+                end(pid)
         for pid in self.pids(name):
             await_end(pid)
 
@@ -189,14 +206,19 @@ class Backing:
         self.said.update(what)
         self.file.write_text(json.dumps(self.said))
 
-    def _start_kafka(self, wait: bool) -> None:
+    def _start_kafka(self, wait: bool, broker: int | None = None) -> None:
         first = self.said["kafka_ports"][0] if "kafka_ports" in self.said else free_ports(2 * self.brokers)
         folder = self.folder / "kafka"
         command = ["bash", str(SCRIPTS / "kafka.sh"), str(folder), str(self.brokers), str(first)]
-        process = self._spawn(command, "kafka.log")
-        self._say(kafka_pid=process.pid, kafka_ports=[first + 2 * broker for broker in range(self.brokers)])
+        process = self._spawn([*command, *([] if broker is None else [str(broker)])], "kafka.log")
+        self._say(kafka_pids=[process.pid, *self._kafka_scripts()], kafka_ports=[first + 2 * number for number in range(self.brokers)])
         if wait:
-            wait_until(lambda: all(map(listens, self.said["kafka_ports"])), process, "Kafka")
+            ports = self.said["kafka_ports"] if broker is None else [self.said["kafka_ports"][broker]]
+            wait_until(lambda: all(map(listens, ports)), process, "Kafka")
+
+    def _kafka_scripts(self) -> list[int]:
+        """The scripts that keep brokers: one of all, and one of each broker that was started by itself."""
+        return [pid for pid in self.said.get("kafka_pids", []) if is_of(pid, self.folder)]
 
     def _start_seaweedfs(self, wait: bool) -> None:
         port = self.said["s3_port"] if "s3_port" in self.said else free_ports(SEAWEEDFS_PORTS, (SEAWEEDFS_FAR_PORT,))
@@ -242,9 +264,11 @@ class Backing:
 
     def stop(self) -> None:
         """Ends what runs; what it holds stays."""
-        for name in ["kafka_pid", "qdrant_pid"]:
-            if name in self.said:
-                end(self.said[name])
+        # The scripts that keep the brokers first, then brokers whose script is gone.
+        brokers = [int(file.read_text()) for file in self.folder.glob("kafka/broker-*.pid")]
+        for pid in [*self._kafka_scripts(), *brokers, self.said.get("qdrant_pid", 0)]:
+            if is_of(pid, self.folder):
+                end(pid)
         if "s3_port" in self.said:
             try:
                 self._seaweedfs(f'seaweedfs_stop "{self.said["s3_folder"]}" {self.said["s3_port"]}')

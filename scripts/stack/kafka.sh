@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Runs a Kafka cluster of 1 or 3 brokers on 127.0.0.1 until it is ended (SIGTERM or SIGINT ends the brokers too, at once). Usage:
 #
-#     kafka.sh DIRECTORY BROKERS FIRST_PORT
+#     kafka.sh DIRECTORY BROKERS FIRST_PORT [BROKER]
 #
 # Broker N, counted from 0, listens on FIRST_PORT + 2N, its controller on the port after it. Its data lies in
 # DIRECTORY/broker-N and is taken up again where it is there; beside it lie its log, broker-N.log, and its process id, broker-N.pid.
 # With KAFKA_UNTIL_INPUT_ENDS=1 it also ends when its standard input does: when whoever started it is gone; with
-# KAFKA_REMOVE_AT_END=1 it then removes DIRECTORY. A broker that is killed is not started again. KAFKA_OPTIONS is what each java is given (default: -Xms128m -Xmx384m).
+# KAFKA_REMOVE_AT_END=1 it then removes DIRECTORY. A broker that is killed is not started again: with BROKER, that one alone is run.
+# KAFKA_OPTIONS is what each java is given (default: -Xms128m -Xmx384m), KAFKA_PROPERTIES a file whose settings come after those
+# below, and KAFKA_FORMAT what formatting is told besides (users, where they are kept in the cluster).
 . "$(dirname "$0")/../lib.sh"
 
-[ $# -eq 3 ] || fail "usage: kafka.sh DIRECTORY BROKERS FIRST_PORT"
+[ $# -eq 3 ] || [ $# -eq 4 ] || fail "usage: kafka.sh DIRECTORY BROKERS FIRST_PORT [BROKER]"
 directory="$1" brokers="$2" first_port="$3"
 [ "$brokers" = 1 ] || [ "$brokers" = 3 ] || fail "a cluster of 1 or 3 brokers, not of $brokers"
+first_broker="${4:-0}" last_broker="${4:-$((brokers - 1))}"
 command -v java >/dev/null || fail "java is missing: apt-get install -y openjdk-17-jre-headless"
 libs="$VIDIMUS_CACHE/stack/kafka/libs"
 [ -e "$VIDIMUS_CACHE/stack/kafka/.stamp" ] || fail "Kafka's jars are missing: run scripts/stack/kafka_install.sh"
@@ -25,6 +28,10 @@ done
 # One name for the cluster, kept with its data: 16 random bytes, base64url without padding.
 cluster="$directory/cluster"
 [ -e "$cluster" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$cluster"
+
+# A broker that is killed leaves no file elsewhere.
+mkdir -p "$directory/tmp"
+java_options=(-XX:-UsePerfData "-Djava.io.tmpdir=$directory/tmp" "-Dlog4j2.configurationFile=$directory/log4j2.properties")
 
 cat >"$directory/log4j2.properties" <<'END'
 appender.console.type = Console
@@ -54,15 +61,18 @@ transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=$brokers
 share.coordinator.state.topic.min.isr=$in_sync
+default.replication.factor=$brokers
+min.insync.replicas=$in_sync
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 END
+    [ -z "${KAFKA_PROPERTIES:-}" ] || cat "$KAFKA_PROPERTIES"
 }
 
-pids=()
 end() {
     trap - TERM INT EXIT
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    # Those that run: another process may have the number of one that ended.
+    for pid in $(jobs -pr); do kill -9 "$pid" 2>/dev/null || true; done
     # Not to be told that they were killed.
     wait 2>/dev/null
     [ "${KAFKA_REMOVE_AT_END:-0}" != 1 ] || rm -rf "$directory"
@@ -70,18 +80,18 @@ end() {
 trap 'end; exit 0' TERM INT
 trap end EXIT
 
-for ((node = 0; node < brokers; node++)); do
+for ((node = first_broker; node <= last_broker; node++)); do
     file="$directory/broker-$node.properties"
     properties "$node" >"$file"
     if [ ! -e "$directory/broker-$node/meta.properties" ]; then
-        java -Xmx128m -Dlog4j2.configurationFile="$directory/log4j2.properties" -cp "$libs/*" \
-            kafka.tools.StorageTool format -t "$(cat "$cluster")" -c "$file" >"$directory/broker-$node.log" 2>&1 ||
+        # shellcheck disable=SC2086
+        java -Xmx128m "${java_options[@]}" -cp "$libs/*" \
+            kafka.tools.StorageTool format -t "$(cat "$cluster")" -c "$file" ${KAFKA_FORMAT:-} >"$directory/broker-$node.log" 2>&1 ||
             fail "broker $node's storage cannot be formatted: see $directory/broker-$node.log"
     fi
     # shellcheck disable=SC2086
-    java ${KAFKA_OPTIONS:--Xms128m -Xmx384m} -Dlog4j2.configurationFile="$directory/log4j2.properties" -cp "$libs/*" \
+    java ${KAFKA_OPTIONS:--Xms128m -Xmx384m} "${java_options[@]}" -cp "$libs/*" \
         kafka.Kafka "$file" >>"$directory/broker-$node.log" 2>&1 </dev/null &
-    pids+=($!)
     printf '%s' "$!" >"$directory/broker-$node.pid"
 done
 

@@ -113,6 +113,7 @@ class Processes:
                 start_new_session=True,
             )
         member.pid = member.popen.pid
+        self.pid_file(member).write_text(str(member.pid))
 
     def wait_for(self, member: Process, deadline: float) -> None:
         """Waits until a process says that it is ready."""
@@ -127,6 +128,10 @@ class Processes:
     def ready_file(self, member: Process) -> Path:
         """Where a process says that it is ready."""
         return self.folder / f"{member.name}.ready.json"
+
+    def pid_file(self, member: Process) -> Path:
+        """Where its process id is, for whoever ends it without having started it."""
+        return self.folder / f"{member.name}.pid"
 
     def log(self, member: Process) -> Path:
         """A process's log."""

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from components import CACHE, Backing, CannotStart, end, is_alive, missing, program
+from components import CACHE, Backing, CannotStart, end, is_alive, is_of, missing, program
 from processes import Processes
 
 RUN = CACHE / "stack-run"
@@ -31,19 +31,19 @@ def up(brokers: int) -> None:
     models = Path(os.environ.get("VIDIMUS_MODELS", CACHE / "models"))
     if not models.exists():
         raise CannotStart(f"{models} is missing: run `make models`")
+    # What a start left that was broken off.
+    clear()
     began = time.monotonic()
     backing = Backing(RUN / "backing", brokers)
     processes = Processes(RUN / "vidimus", COUNTS)
     backing.start()
     try:
-        STATE.write_text(json.dumps({"pids": []}))
         settings = backing.settings(NAME)
         processes.start(settings, models)
         STATE.write_text(json.dumps(state(processes, settings)))
     except BaseException:
         processes.stop()
         backing.stop()
-        STATE.unlink(missing_ok=True)
         raise
     tell(backing, processes, time.monotonic() - began)
 
@@ -73,13 +73,18 @@ def tell(backing: Backing, processes: Processes, seconds: float) -> None:
 
 def down() -> None:
     """Ends everything and leaves nothing behind."""
-    said = json.loads(STATE.read_text()) if STATE.exists() else {"pids": {}}
-    pids = said["pids"].values() if isinstance(said["pids"], dict) else said["pids"]
-    for pid in reversed(list(pids)):
-        end(pid)
+    clear()
+    print("the stack is down; nothing of it is left")
+
+
+def clear() -> None:
+    """Ends what runs in the stack's folder, callers first, and removes the folder."""
+    started = sorted(RUN.glob("vidimus/*.pid"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    for pid in (int(file.read_text()) for file in started):
+        if is_of(pid, RUN):
+            end(pid)
     Backing(RUN / "backing").stop()
     shutil.rmtree(RUN, ignore_errors=True)
-    print("the stack is down; nothing of it is left")
 
 
 def admin(words: list[str]) -> None:

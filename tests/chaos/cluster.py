@@ -28,10 +28,10 @@ SETTINGS = {
 class Cluster(EmbeddedService):
     """Kafka, SeaweedFS, qdrant-dev, and one or two processes for each role."""
 
-    def __init__(self, folder: Path, counts: dict[str, int] | None = None) -> None:
+    def __init__(self, folder: Path, counts: dict[str, int] | None = None, brokers: int = 1) -> None:
         super().__init__(folder)
         self.name = "chaos"
-        self.backing = Backing(folder / "backing")
+        self.backing = Backing(folder / "backing", brokers)
         self.processes = Processes(folder / "processes", COUNTS if counts is None else counts)
         # By process: the program to run, and settings of its own.
         self.programs: dict[str, Path] = {}
@@ -68,6 +68,10 @@ class Cluster(EmbeddedService):
         """Everything that can be killed: processes by their names, servers by theirs."""
         return [member.name for member in self.processes.members] + SERVERS
 
+    def is_server(self, name: str) -> bool:
+        """Whether a name is a server's, or one broker's."""
+        return name in SERVERS or name in self.backing.broker_names()
+
     def member(self, name: str):
         """One process."""
         [found] = [member for member in self.processes.members if member.name == name]
@@ -75,7 +79,7 @@ class Cluster(EmbeddedService):
 
     def pids(self, name: str) -> list[int]:
         """The process ids behind a name."""
-        if name in SERVERS:
+        if self.is_server(name):
             return self.backing.pids(name)
         popen = self.member(name).popen
         return [popen.pid] if popen is not None else []
@@ -87,7 +91,7 @@ class Cluster(EmbeddedService):
 
     def kill(self, name: str) -> None:
         """Kills it (SIGKILL)."""
-        if name in SERVERS:
+        if self.is_server(name):
             self.backing.kill_one(name)
         else:
             member = self.member(name)
@@ -97,7 +101,7 @@ class Cluster(EmbeddedService):
 
     def restart(self, name: str) -> None:
         """Starts again what was killed, on the same ports and data."""
-        if name in SERVERS:
+        if self.is_server(name):
             self.backing.start_one(name)
         else:
             self.start_process(name)

@@ -35,9 +35,9 @@ class Broken(Exception):
 class Run:
     """Everything that a run has."""
 
-    def __init__(self, folder: Path, photos: dict[str, bytes], seed: int) -> None:
+    def __init__(self, folder: Path, photos: dict[str, bytes], seed: int, cluster: Cluster | None = None) -> None:
         self.seed = seed
-        self.cluster = Cluster(folder)
+        self.cluster = cluster or Cluster(folder)
         self.history = History()
         self.photos = [small(photos[name]) for name in ("obama", "biden", "astronaut")]
         self.keys = {}

@@ -54,9 +54,21 @@ def photos() -> SimpleNamespace:
     return SimpleNamespace(**found)
 
 
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory):
+    """A service on an empty directory, for every module that only calls it."""
+    started = Service(tmp_path_factory.mktemp("shared"))
+    started.start()
+    yield started
+    started.close()
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory):
-    """A service on an empty directory."""
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """A service on an empty directory, of the module's own unless it is marked as one that shares."""
+    if request.node.get_closest_marker("shared"):
+        yield request.getfixturevalue("shared_service")
+        return
     started = Service(tmp_path_factory.mktemp("service"))
     started.start()
     yield started
@@ -64,9 +76,16 @@ def service(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def key(service: Service) -> Key:
+def tenant(request: pytest.FixtureRequest) -> str:
+    """The name of the module's tenant."""
+    shares = request.node.get_closest_marker("shared")
+    return request.module.__name__.rpartition(".")[2].replace("_", "-") if shares else "first"
+
+
+@pytest.fixture(scope="module")
+def key(service: Service, tenant: str) -> Key:
     """The key of the module's tenant."""
-    return service.new_tenant("first")
+    return service.new_tenant(tenant)
 
 
 @pytest.fixture(scope="module")

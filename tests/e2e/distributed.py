@@ -31,6 +31,12 @@ def start_backing() -> None:
     _backing.start()
 
 
+def backing() -> Backing:
+    """The servers that run."""
+    assert _backing is not None
+    return _backing
+
+
 def stop_backing() -> None:
     """Ends the servers and removes what they hold."""
     global _backing
@@ -48,7 +54,8 @@ class DistributedService(EmbeddedService):
         self.name = f"test-{os.getpid()}-{next(_numbers)}"
         self.lost = itertools.count(1)
         self.processes = Processes(folder / "processes")
-        self.settings = _backing.settings(self.name)
+        # What is written counts as durable after the shortest time that there may be: moves and returning processes wait for it.
+        self.settings = {**_backing.settings(self.name), "VIDIMUS__QDRANT__DURABLE_AFTER": "10s"}
 
     def start(self) -> None:
         """Starts every process and waits until each says that it is ready."""
@@ -102,10 +109,17 @@ class DistributedService(EmbeddedService):
     def _s3(self):
         return boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **_backing.s3_client())
 
-    def objects(self) -> set[str]:
+    def _listed(self) -> dict[str, dict]:
         pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{self.name}/")
-        listed = (entry["Key"] for page in pages for entry in page.get("Contents", []))
-        return {key.removeprefix(f"{self.name}/") for key in listed}
+        return {
+            entry["Key"].removeprefix(f"{self.name}/"): entry for page in pages for entry in page.get("Contents", [])
+        }
+
+    def objects(self) -> set[str]:
+        return set(self._listed())
+
+    def written(self) -> dict[str, object]:
+        return {key: (entry["ETag"], entry["LastModified"]) for key, entry in self._listed().items()}
 
     def read_object(self, key: str) -> bytes:
         return self._s3().get_object(Bucket=BUCKET, Key=f"{self.name}/{key}")["Body"].read()

@@ -180,6 +180,12 @@ class EmbeddedService:
         place = self.data / "blobs/objects"
         return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
 
+    def written(self) -> dict[str, object]:
+        """Every object by its key, with what changes when it is written again."""
+        place = self.data / "blobs"
+        files = (path for path in place.rglob("*") if path.is_file())
+        return {str(path.relative_to(place)): path.stat().st_mtime_ns for path in files}
+
     def stored(self) -> set[str]:
         """The keys of every record and photo."""
         return {key for key in self.objects() if {"records", "photos"} & set(key.split("/"))}

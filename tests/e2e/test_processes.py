@@ -1,7 +1,9 @@
 """Processes of each role, killed one after the other while clients go on."""
 
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asking import enrol, face_ids, search
@@ -14,6 +16,9 @@ if is_distributed():
     from processes import Processes
 
 WAIT_SECONDS_MAX = 60
+SEARCHERS = 4
+# With a call to a process that is gone, and another one to the process that is left, on a busy machine.
+SEARCH_SECONDS_MAX = 10
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,45 @@ def test_the_others_of_a_role_go_on_when_one_is_killed(service, client, collecti
     assert search(client, collection, photos.biden) == []
     start_again(service, victim)
     assert sorted(face_ids(client, collection)) == [obama]
+
+
+def test_no_search_fails_when_embedding_dies_under_it(service, key, client, collection, photos) -> None:
+    [obama] = enrol(client, collection, photos.obama, "obama")
+    ending = threading.Event()
+    longest: list[float] = []
+
+    def go_on_searching() -> int:
+        """Searches with a client of its own that tries once; how often it was answered."""
+        own = service.client(key)
+        answered = 0
+        while not ending.is_set():
+            began = time.monotonic()
+            assert search(own, collection, photos.obama2) == [obama]
+            longest.append(time.monotonic() - began)
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(SEARCHERS) as pool:
+        searching = [pool.submit(go_on_searching) for _ in range(SEARCHERS)]
+        try:
+            for victim in service.processes.of("embedding"):
+                await_more(longest, searching)
+                kill(victim)
+                await_more(longest, searching)
+                start_again(service, victim)
+        finally:
+            ending.set()
+    answered = [each.result() for each in searching]
+    print(f"{sum(answered)} searches while each embedding process was killed once, at most {max(longest):.1f} s each")
+    assert min(answered) > 0 and max(longest) < SEARCH_SECONDS_MAX
+
+
+def await_more(answered: list[float], searching: list) -> None:
+    """Waits until some more searches are answered, or one fails."""
+    wanted, deadline = len(answered) + 5 * SEARCHERS, time.monotonic() + WAIT_SECONDS_MAX
+    while len(answered) < wanted and not any(each.done() for each in searching):
+        assert time.monotonic() < deadline, f"{len(answered)} of {wanted}"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("role", ["ingestion", "gateway"])

@@ -1,6 +1,9 @@
 """Users: who belongs to whom, and what is found of whom."""
 
+import pytest
 from asking import enrol, face_count, refusal
+
+pytestmark = pytest.mark.shared
 
 UNKNOWN_FACE = "11111111-2222-4333-8444-555555550001"
 

@@ -3,6 +3,8 @@
 import pytest
 from asking import enrol, refusal
 
+pytestmark = pytest.mark.shared
+
 
 def face_ids(client, collection: str, photo: bytes, **more) -> list[str]:
     """Enrols every face of a photo; their ids, the largest first."""

@@ -99,7 +99,7 @@ impl Appender {
 }
 
 fn make(client: &ClientConfig) -> KafkaResult<Client> {
-    Ok(OffThread::new(FutureProducer::from_config_and_context(client, Context)?))
+    Ok(OffThread::new(FutureProducer::from_config_and_context(client, Context::default())?))
 }
 
 /// A place in a partition, as the library says it.

@@ -1,20 +1,52 @@
 //! What all clients of the library have in common: where their log lines go, and where they end.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Events that a client without a thread of its own takes care of in one go.
 const EVENTS_MAX: usize = 64;
 
-/// Sends the library's log lines to ours.
+/// What a client met last while it tried to reach a broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// What happened, as the library says it: to which broker, and often why. It holds no secret.
+    pub(crate) said: String,
+    /// Whether time alone does not mend it: a password or a certificate is not accepted.
+    pub(crate) is_refusal: bool,
+}
+
+/// Sends the library's log lines to ours, and keeps the last trouble.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Context;
+pub(crate) struct Context(Arc<Mutex<Option<Trouble>>>);
+
+impl Context {
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn forget_trouble(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn keep(&self, error: &KafkaError, said: &str) {
+        use RDKafkaErrorCode as Code;
+        let code = error.rdkafka_error_code();
+        // What is said of all brokers together says less than what was said of each.
+        if code == Some(Code::AllBrokersDown) {
+            return;
+        }
+        let is_refusal =
+            matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL));
+        let trouble = Trouble { said: said.to_owned(), is_refusal };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+    }
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -23,6 +55,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "the Kafka client has trouble");
+        self.keep(&error, reason);
     }
 }
 

@@ -23,6 +23,14 @@ pub enum OpenError {
     /// Topics are set up in a way that would lose records; one sentence each.
     #[error("{}", .0.join("; "))]
     Topics(Vec<String>),
+    /// No broker answers, or lets the service in.
+    #[error("reach the cluster: {source}: {said}")]
+    Unreachable {
+        /// What the last call came to.
+        source: KafkaError,
+        /// What was met on the way: to which broker, and why.
+        said: String,
+    },
     /// The cluster is away, or refuses.
     #[error("{doing}: {source}")]
     Cluster {

@@ -77,7 +77,7 @@ impl Incarnation {
     fn read_at(&self, offset: u64, deadline: Deadline) -> PortResult<Vec<u8>> {
         let failed = port_error(CONTEXT);
         let consumer: BaseConsumer<Context> =
-            BaseConsumer::from_config_and_context(&self.client, Context).map_err(&failed)?;
+            BaseConsumer::from_config_and_context(&self.client, Context::default()).map_err(&failed)?;
         let mut place = TopicPartitionList::new();
         let start = Offset::Offset(offset.cast_signed());
         place.add_partition_offset(&self.topic, 0, start).map_err(&failed)?;

@@ -73,8 +73,8 @@ impl KafkaEventLog {
         let queries = Arc::new(queries);
         let appender = Appender::new(&common, &config, metrics.clone()).map_err(OpenError::cluster(DOING))?;
         let appender = Arc::new(appender);
-        let admin =
-            AdminClient::from_config_and_context(&common, Context).map_err(OpenError::cluster(DOING))?;
+        let admin = AdminClient::from_config_and_context(&common, Context::default())
+            .map_err(OpenError::cluster(DOING))?;
         let mut client = common.clone();
         client.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
         let incarnation = Incarnation {

@@ -13,12 +13,15 @@ use rdkafka::{Offset, TopicPartitionList};
 use vidimus_ports::{Committed, PortError, PortErrorKind, PortResult, TopicState};
 
 use crate::appender::position;
-use crate::client::{Context, OffThread, serve};
-use crate::error::port_error;
+use crate::client::{Context, OffThread, Trouble, serve};
+use crate::error::{OpenError, port_error};
 
 /// Groups whose clients are kept. There are fewer in a service; what tests ask for beyond them is asked with a client
 /// made for it.
 const GROUPS_MAX: usize = 8;
+
+/// After this long without an answer it is asked why: a password or a certificate that is not accepted is no matter of time.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 type Client = OffThread<BaseConsumer<Context>>;
 
@@ -59,10 +62,43 @@ impl Queries {
         Deadline::after(self.timeout)
     }
 
-    /// What the cluster says of one topic, or of all. Never makes one.
-    pub(crate) fn metadata(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
+    /// What the cluster says of one topic. Never makes one.
+    fn metadata(&self, topic: &str) -> KafkaResult<Metadata> {
         serve(&self.client);
-        self.client.fetch_metadata(topic, self.timeout)
+        self.client.fetch_metadata(Some(topic), self.timeout)
+    }
+
+    /// What the cluster says of all topics; where it cannot be reached, with the reason. Never makes one.
+    pub(crate) fn reach(&self) -> Result<Metadata, OpenError> {
+        serve(&self.client);
+        self.client.context().forget_trouble();
+        let deadline = self.deadline();
+        let mut asked = self.client.fetch_metadata(None, FIRST_LOOK.min(self.timeout));
+        if asked.is_err() && !self.trouble().is_some_and(|trouble| trouble.is_refusal) {
+            asked = self.client.fetch_metadata(None, deadline.left());
+        }
+        asked.map_err(|source| OpenError::Unreachable { source, said: self.why() })
+    }
+
+    /// Why no broker lets the service in, as far as it is known: one that asks for TLS or a password may hang up without a word.
+    fn why(&self) -> String {
+        let asked = match self.common.get("security.protocol") {
+            Some("plaintext") => " (asked without TLS and without a password)",
+            Some("ssl") => " (asked without a password)",
+            Some("sasl_plaintext") => " (asked without TLS)",
+            _ => "",
+        };
+        match self.trouble() {
+            Some(trouble) if trouble.is_refusal => trouble.said,
+            Some(trouble) => trouble.said + asked,
+            None => format!("no broker answers{asked}"),
+        }
+    }
+
+    /// What the client met last while it tried to reach a broker.
+    fn trouble(&self) -> Option<Trouble> {
+        serve(&self.client);
+        self.client.context().trouble()
     }
 
     /// The oldest offset of a partition and the next one.
@@ -94,7 +130,7 @@ impl Queries {
 
     fn partitions(&self, topic: &str) -> PortResult<Vec<u32>> {
         const CONTEXT: &str = "read the topic's partitions";
-        let metadata = self.metadata(Some(topic)).map_err(port_error(CONTEXT))?;
+        let metadata = self.metadata(topic).map_err(port_error(CONTEXT))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let partitions = found.map(|topic| topic.partitions()).unwrap_or_default();
         if partitions.is_empty() {
@@ -124,7 +160,7 @@ impl Queries {
 fn make(common: &ClientConfig, group: &str) -> KafkaResult<Client> {
     let mut config = common.clone();
     config.set("group.id", group).set("enable.auto.commit", "false");
-    Ok(OffThread::new(BaseConsumer::from_config_and_context(&config, Context)?))
+    Ok(OffThread::new(BaseConsumer::from_config_and_context(&config, Context::default())?))
 }
 
 /// The commits of `consumer`'s group for `partitions`, where it has one.

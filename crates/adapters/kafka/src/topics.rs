@@ -61,8 +61,7 @@ impl Topics<'_> {
 
     async fn metadata(&self) -> Result<Metadata, OpenError> {
         let queries = Arc::clone(self.queries);
-        let asked = tokio::task::spawn_blocking(move || queries.metadata(None)).await;
-        asked.map_err(panicked)?.map_err(OpenError::cluster("ask for the cluster's topics"))
+        tokio::task::spawn_blocking(move || queries.reach()).await.map_err(panicked)?
     }
 
     async fn make(&self, missing: &[&Wanted]) -> Result<bool, OpenError> {
@@ -121,29 +120,49 @@ impl Topics<'_> {
         }
     }
 
+    /// A broker to which a new topic has not got around yet answers with no settings at all: it is asked again.
     async fn read_settings(
         &self,
         wanted: &[Wanted],
         found: &mut BTreeMap<String, Found>,
     ) -> Result<(), OpenError> {
+        let deadline = self.queries.deadline();
+        loop {
+            let described = self.describe(wanted).await?;
+            let unknown = described.iter().find(|(_, settings)| settings.is_empty());
+            let Some((name, _)) = unknown else {
+                for (name, settings) in described {
+                    found.entry(name).or_default().settings = settings;
+                }
+                return Ok(());
+            };
+            if deadline.has_passed() {
+                let fault = format!("the settings of topic {name} cannot be read: a broker does not know it");
+                return Err(OpenError::Topics(vec![fault]));
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    async fn describe(
+        &self,
+        wanted: &[Wanted],
+    ) -> Result<BTreeMap<String, BTreeMap<String, String>>, OpenError> {
         const DOING: &str = "read the topics' settings";
         let resources: Vec<ResourceSpecifier<'_>> =
             wanted.iter().map(|wanted| ResourceSpecifier::Topic(&wanted.name)).collect();
         let described = self.admin.describe_configs(&resources, &self.options()).await;
         let described = described.map_err(OpenError::cluster(DOING))?;
-        for (wanted, described) in wanted.iter().zip(described) {
+        let mut settings = BTreeMap::new();
+        for (Wanted { name, .. }, described) in wanted.iter().zip(described) {
             let described = described.map_err(|code| {
-                OpenError::Topics(vec![format!(
-                    "the settings of topic {} cannot be read: {code}",
-                    wanted.name
-                )])
+                OpenError::Topics(vec![format!("the settings of topic {name} cannot be read: {code}")])
             })?;
-            let Some(found) = found.get_mut(&wanted.name) else { continue };
-            for entry in described.entries {
-                found.settings.insert(entry.name, entry.value.unwrap_or_default());
-            }
+            let entries = described.entries.into_iter();
+            let of_topic = entries.map(|entry| (entry.name, entry.value.unwrap_or_default()));
+            settings.insert(name.clone(), of_topic.collect());
         }
-        Ok(())
+        Ok(settings)
     }
 }
 

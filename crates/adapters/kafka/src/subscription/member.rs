@@ -56,7 +56,7 @@ impl ClientContext for Member {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        Context.error(error, reason);
+        Context::default().error(error, reason);
     }
 }
 

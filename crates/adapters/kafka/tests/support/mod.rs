@@ -18,13 +18,22 @@ pub struct Broker {
     pub port: u16,
     /// What runs it.
     pub script: Option<Child>,
+    /// What the script is told besides.
+    told: Vec<(&'static str, String)>,
 }
 
 impl Broker {
     /// Starts a broker with an empty folder.
     pub fn start() -> Self {
+        Self::start_with(|_, _| Vec::new())
+    }
+
+    /// The same, whose script is told what `tell` makes of folder and port.
+    pub fn start_with(tell: impl FnOnce(&Path, u16) -> Vec<(&'static str, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
-        let mut broker = Self { folder, port: free_port(), script: None };
+        let port = free_port();
+        let told = tell(&folder, port);
+        let mut broker = Self { folder, port, script: None, told };
         broker.resume();
         broker
     }
@@ -34,6 +43,7 @@ impl Broker {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../scripts/stack/kafka.sh");
         let mut command = Command::new(script);
         command.arg(&self.folder).arg("1").arg(self.port.to_string());
+        command.envs(self.told.iter().cloned());
         command.env("KAFKA_UNTIL_INPUT_ENDS", "1").env("KAFKA_REMOVE_AT_END", "1").stdin(Stdio::piped());
         let mut script = command.spawn().expect("scripts/stack/kafka.sh starts");
         let deadline = Instant::now() + DEADLINE;
@@ -78,7 +88,7 @@ impl Drop for Broker {
 }
 
 /// A port that is free, and the one after it too.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = first.local_addr().unwrap().port();

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod secure;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
