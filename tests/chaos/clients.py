@@ -208,7 +208,7 @@ class Snooper(Client):
         own = f"{self.tenant}-"
         strangers = [face for face in answer["Faces"] if not face.get("ExternalImageId", "").startswith(own)]
         self.history.check("I1", not strangers, f"{self.tenant} was listed {strangers}")
-        back = [face["FaceId"] for face in answer["Faces"] if face["FaceId"] in asked.deleted]
+        back = [face["FaceId"] for face in answer["Faces"] if self.history.was_deleted(face["FaceId"], asked)]
         self.history.check("I3", not back, f"{back} are listed after their deletion")
 
     def ask_for_anothers(self) -> None:

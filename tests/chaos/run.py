@@ -10,7 +10,7 @@ from clients import Client, Enroller, Owner, Snooper, Unknown
 from cluster import Cluster
 from groups import Bulker, Grouper, connector
 from history import History
-from killer import Killer, strikes
+from killer import Killer, rounds
 from PIL import Image
 
 SIDE_PX = 240
@@ -96,15 +96,18 @@ class Run:
 
     def strike(self, kills: int) -> None:
         """Strikes so often."""
-        for number, strike in enumerate(strikes(self.cluster.names(), kills, self.seed), 1):
-            self.killer.strike(strike)
+        struck = 0
+        for round in rounds(self.cluster.names(), kills, self.seed):
+            self.killer.strike(round)
+            struck += len(round.strikes)
             seconds, _ = self.killer.recovery_seconds[-1]
-            said = f"{number}/{kills} {strike}: recovered after {seconds:.1f} s"
+            said = f"{struck}/{kills} {round}: recovered after {seconds:.1f} s, {self.killer.last} last"
             done = self.history.acknowledged()
             print(f"{time.monotonic() - self.began:7.1f} s  {said}, {done} acknowledged", flush=True)
 
     def end(self) -> None:
         """Ends the processes in order while the clients work, starts them again, and holds everything against the history (I10)."""
+        self.killer.await_ready()
         self.cluster.stop_all()
         self.pause()
         self.cluster.start_all()
@@ -148,7 +151,7 @@ class Run:
             calls[outcome] += count
         slowest, after = max(self.killer.recovery_seconds, default=(0.0, "nothing"))
         lines = [
-            f"seed {self.seed}: {sum(self.killer.struck.values())} strikes in {time.monotonic() - self.began:.0f} s",
+            f"seed {self.seed}: {sum(self.killer.struck.values())} strikes in {len(self.killer.recovery_seconds)} rounds, {time.monotonic() - self.began:.0f} s",
             "struck: " + ", ".join(f"{name} {count}" for name, count in sorted(self.killer.struck.items())),
             f"calls: {calls['acknowledged']} acknowledged, {calls['refused']} refused, {calls['unknown']} unknown",
             "by operation: " + ", ".join(
