@@ -15,11 +15,11 @@ from cluster import READY_SECONDS_MAX, SERVERS, Cluster
 # catalog's lease (5 s) wakes with what it believed before.
 LONG_STOPS_SECONDS = (6.5, 12.0)
 STOPS_SECONDS = (0.5, 4.0)
-LONG_STOPS_SHARE = 0.4
+LONG_STOPS_SHARE = 0.25
 DOWN_SECONDS = (0.0, 2.0)
 STOPS_SHARE = 0.3
 # Of one round: how many are struck, and how far apart.
-STRIKES_OF_A_ROUND = (1, 5)
+STRIKES_OF_A_ROUND = (1, 8)
 AFTER_SECONDS = (0.0, 2.0)
 # How many are struck at the very moment when the round begins.
 AT_ONCE_SHARE = 0.3
@@ -60,7 +60,7 @@ def rounds(names: list[str], count: int, seed: int) -> Iterator[Round]:
     bag: list[str] = []
     while count > 0:
         victims: list[str] = []
-        for _ in range(min(count, chance.randint(*STRIKES_OF_A_ROUND))):
+        for _ in range(min(count, len(names), chance.randint(*STRIKES_OF_A_ROUND))):
             if set(bag) <= set(victims):
                 bag = chance.sample(sorted(names), len(names)) + bag
             victims.append(bag.pop(max(place for place, name in enumerate(bag) if name not in victims)))

@@ -1,6 +1,7 @@
 """A run: clients of two tenants, strikes, and the auditor."""
 
 import io
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,8 @@ SIDE_PX = 240
 TENANTS = ["first", "second"]
 SETTLE_SECONDS_MAX = 120
 END_SECONDS_MAX = 60
+# While this file is there, nothing is asked and nobody is struck: a long run lets others measure something meanwhile.
+REST_WHILE = os.environ.get("VIDIMUS_CHAOS_REST_WHILE", "")
 
 
 def small(photo: bytes) -> bytes:
@@ -98,12 +101,24 @@ class Run:
         """Strikes so often."""
         struck = 0
         for round in rounds(self.cluster.names(), kills, self.seed):
+            self.rest()
             self.killer.strike(round)
             struck += len(round.strikes)
             seconds, _ = self.killer.recovery_seconds[-1]
             said = f"{struck}/{kills} {round}: recovered after {seconds:.1f} s, {self.killer.last} last"
             done = self.history.acknowledged()
             print(f"{time.monotonic() - self.began:7.1f} s  {said}, {done} acknowledged", flush=True)
+
+    def rest(self) -> None:
+        """Leaves the machine to others for as long as they want."""
+        if not REST_WHILE or not Path(REST_WHILE).exists():
+            return
+        for client in self.clients:
+            client.resting.set()
+        while Path(REST_WHILE).exists():
+            self.killer.wait(0.5)
+        for client in self.clients:
+            client.resting.clear()
 
     def end(self) -> None:
         """Ends the processes in order while the clients work, starts them again, and holds everything against the history (I10)."""
