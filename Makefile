@@ -78,10 +78,10 @@ test-rust: ## Runs the Rust tests (unit, conformance, crate arrows, dependency p
 test-e2e: ## Runs the end-to-end tests: AWS SDK and AWS CLI against a started service.
 	$(STAGE) "end-to-end tests" $(VIDIMUS_PYTHON) -m pytest tests/e2e
 
-test-chaos: ## Runs the tests that kill, stop and upgrade the distributed service: 20 kills, brokers, outages of 15 s, two versions.
+test-chaos: ## Runs the tests that kill, stop and upgrade the distributed service: 20 strikes, brokers, outages of 15 s, two versions.
 	$(STAGE) "chaos tests" $(VIDIMUS_PYTHON) -m pytest tests/chaos
 
-chaos: build models seaweedfs kafka ## Kills processes and servers at random under load, KILLS (20) times by SEED (1), and audits I1 to I10.
+chaos: build models seaweedfs kafka ## Kills or stops processes and servers at random under load, KILLS (20) in all by SEED (1), and audits I1 to I10.
 	$(STAGE) "chaos" env VIDIMUS_CHAOS_KILLS=$(or $(KILLS),20) VIDIMUS_CHAOS_SEED=$(or $(SEED),1) \
 		$(VIDIMUS_PYTHON) -m pytest -s tests/chaos/test_chaos.py
 

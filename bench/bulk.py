@@ -7,17 +7,86 @@ machine does weighs on both. A job's rate is taken from the command's start to i
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from bench import Service, ran, say
+from bench import ROOT, Service, ran, say
 
 
-def admin(programs: Path, data: Path, *words: object) -> dict[str, object]:
-    """Runs `vidimus admin …`."""
-    return ran([programs / "vidimus", "admin", *words, "--json", "--data", data])
+def children_cpu_seconds() -> float:
+    """CPU time of every program that was waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Embedded:
+    """One process on a directory."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.data = folder / "data"
+        self.data.mkdir()
+        self.programs = arguments.programs
+        self.service = Service(arguments.programs, self.data, arguments.models)
+        self.address = self.service.address
+
+    def admin(self, *words: object) -> dict[str, object]:
+        """Runs `vidimus admin …`."""
+        return ran([self.programs / "vidimus", "admin", *words, "--json", "--data", self.data])
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time so far, by process."""
+        return {"vidimus": self.service.cpu_seconds()}
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        self.service.stop()
+
+
+class Distributed:
+    """A process for each role over Kafka, SeaweedFS and qdrant-dev, all on this machine."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        os.environ["VIDIMUS_PROGRAMS"] = str(arguments.programs)
+        sys.path.insert(0, str(ROOT / "scripts/stack"))
+        from components import SERVERS, Backing
+        from processes import Processes
+
+        self.programs = arguments.programs
+        self.servers = SERVERS
+        self.backing = Backing(folder / "backing")
+        self.processes = Processes(folder / "processes")
+        self.backing.start()
+        settings = {**self.backing.settings("bench"), "VIDIMUS__LOGS__FILTER": "warn"}
+        try:
+            self.processes.start(settings, arguments.models)
+        except BaseException:
+            self.stop()
+            raise
+        os.environ |= {**settings, **self.processes.admin_settings()}
+        self.address = self.processes.of("gateway")[0].said["tenants"]
+
+    def admin(self, *words: object) -> dict[str, object]:
+        """Runs `vidimus admin …`."""
+        return ran([self.programs / "vidimus", "admin", *words, "--json"])
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time so far, by process."""
+        roles = {member.name: cpu_seconds(member.pid) for member in self.processes.members}
+        return {**roles, **{name: sum(map(cpu_seconds, self.backing.pids(name))) for name in self.servers}}
+
+    def stop(self) -> None:
+        """Ends everything."""
+        self.processes.stop()
+        self.backing.stop()
 
 
 def photos_folder(folder: Path, portrait: Path, count: int, side_px: int | None) -> Path:
@@ -41,22 +110,22 @@ def photos_folder(folder: Path, portrait: Path, count: int, side_px: int | None)
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     """One run."""
     photos = photos_folder(folder, arguments.photo, arguments.count, arguments.side)
-    data = folder / "data"
-    data.mkdir()
     os.environ["VIDIMUS_MODELS"] = str(arguments.models)
     encoder = [arguments.programs / "examples/encoder_throughput", photos, 1]
     say("the encoder alone")
+    encoder_cpu = children_cpu_seconds()
     before = ran(encoder)
-    service = Service(arguments.programs, data, arguments.models)
+    encoder_cpu = children_cpu_seconds() - encoder_cpu
+    service = (Distributed if arguments.distributed else Embedded)(arguments, folder)
     try:
-        admin(arguments.programs, data, "tenant", "create", "first")
-        make_collection(service, admin(arguments.programs, data, "key", "create", "first"))
+        service.admin("tenant", "create", "first")
+        make_collection(service.address, service.admin("key", "create", "first"))
         say(f"a job of {arguments.count} photos")
-        cpu, began = service.cpu_seconds(), time.monotonic()
-        words = ["bulk-index", photos, "--tenant", "first", "--collection", "bench"]
-        job = admin(arguments.programs, data, *words)
+        cpu, command_cpu, began = service.cpu_seconds(), children_cpu_seconds(), time.monotonic()
+        job = service.admin("bulk-index", photos, "--tenant", "first", "--collection", "bench", "--journal", folder / "journal")
         seconds = time.monotonic() - began
-        cpu = service.cpu_seconds() - cpu
+        command_cpu = children_cpu_seconds() - command_cpu
+        cpu = {name: round(now - cpu[name], 2) for name, now in service.cpu_seconds().items()}
     finally:
         service.stop()
     if job["enrolled"] != arguments.count:
@@ -70,18 +139,20 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         "threads": before["threads"],
         "encoder_photos_per_second": [before["photos_per_second"], after["photos_per_second"]],
         "bulk_photos_per_second": rate,
+        "encoder_cpu_seconds": encoder_cpu,
         "service_cpu_seconds": cpu,
+        "command_cpu_seconds": command_cpu,
         "ratio": rate / alone,
     }
 
 
-def make_collection(service: Service, key: dict[str, str]) -> None:
+def make_collection(address: str, key: dict[str, str]) -> None:
     """Makes the collection as a tenant does."""
     import boto3
 
     client = boto3.client(
         "rekognition",
-        endpoint_url=f"http://{service.address}",
+        endpoint_url=f"http://{address}",
         region_name="eu-central-1",
         aws_access_key_id=key["access_key_id"],
         aws_secret_access_key=key["secret_access_key"],
@@ -96,6 +167,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--photo", type=Path, required=True, help="a portrait")
     parser.add_argument("--count", type=int, default=1000, help="photos of the job")
+    parser.add_argument("--distributed", action="store_true", help="a process for each role, over servers on this machine")
     parser.add_argument("--side", type=int, help="shrink the portrait to this many pixels")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
     arguments = parser.parse_args()

@@ -11,6 +11,8 @@ from history import History
 from stored import ERASED, Blobs, Points, StoredRecord
 
 INTERVAL_SECONDS = 1.0
+# A look takes longer the more the index has: it takes at most this share of the time.
+LOOKING_SHARE = 0.1
 # Until everything that was acknowledged must be found, and audited, once nothing dies any more.
 SETTLED_SECONDS_MAX = 60
 # A job of the bulk lane has a few.
@@ -85,13 +87,16 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Looks until told to end."""
-        while not self.ending.wait(INTERVAL_SECONDS):
+        pause = INTERVAL_SECONDS
+        while not self.ending.wait(pause):
+            began = time.monotonic()
             try:
                 self.look_at_points()
                 self.look_at_processes()
             except BaseException as error:
                 self.failure = error
                 return
+            pause = max(INTERVAL_SECONDS, (time.monotonic() - began) / LOOKING_SHARE)
 
     def look_at_points(self) -> None:
         """I5, where the index answers."""

@@ -12,6 +12,8 @@ from history import History, Match, Slot
 # How long a client waits after an error, between the two.
 PAUSE_SECONDS = (0.05, 0.5)
 FACES_MAX = 4096
+# How often a client that rests looks whether it still does.
+RESTING_SECONDS = 0.2
 # Errors that say that the same may go well later: the only ones that a client may be given here.
 RETRYABLE = {"ThrottlingException", "ProvisionedThroughputExceededException", "ConflictException"}
 
@@ -37,6 +39,7 @@ class Client(threading.Thread):
         self.random = random.Random(seed)
         self.acknowledged = 0
         self.ending = threading.Event()
+        self.resting = threading.Event()
         self.failure: BaseException | None = None
 
     def _name_request(self, request, **_) -> None:
@@ -47,6 +50,9 @@ class Client(threading.Thread):
     def run(self) -> None:
         """Steps until told to end."""
         while not self.ending.is_set():
+            if self.resting.is_set():
+                self.ending.wait(RESTING_SECONDS)
+                continue
             try:
                 self.step()
             except NoSuchFace:
@@ -208,7 +214,7 @@ class Snooper(Client):
         own = f"{self.tenant}-"
         strangers = [face for face in answer["Faces"] if not face.get("ExternalImageId", "").startswith(own)]
         self.history.check("I1", not strangers, f"{self.tenant} was listed {strangers}")
-        back = [face["FaceId"] for face in answer["Faces"] if face["FaceId"] in asked.deleted]
+        back = [face["FaceId"] for face in answer["Faces"] if self.history.was_deleted(face["FaceId"], asked)]
         self.history.check("I3", not back, f"{back} are listed after their deletion")
 
     def ask_for_anothers(self) -> None:

@@ -117,6 +117,10 @@ class Cluster(EmbeddedService):
         """Waits until a process says that it is ready."""
         self.processes.wait_for(self.member(name), time.monotonic() + READY_SECONDS_MAX)
 
+    def is_ready(self, name: str) -> bool:
+        """Whether a process has said that it is ready since it was started."""
+        return self.processes.ready_file(self.member(name)).exists()
+
     def stop_all(self) -> None:
         """Ends every process in order, callers first."""
         for member in reversed(self.processes.members):
@@ -134,9 +138,10 @@ class Cluster(EmbeddedService):
 
     def ended_by_themselves(self) -> list[str]:
         """Processes that nobody killed and that are gone, with the end of their logs."""
-        members = [member for member in self.processes.members if member.popen is not None]
-        gone = [member for member in members if member.popen.poll() is not None]
-        return [f"{member.name}: {member.popen.returncode}\n{self.processes.log_end(member)}" for member in gone]
+        # Others kill meanwhile, and take the process from its member before.
+        running = [(member, member.popen) for member in self.processes.members if member.popen is not None]
+        gone = [member for member, popen in running if popen.poll() is not None and member.popen is popen]
+        return [f"{member.name} ended by itself:\n{self.processes.log_end(member)}" for member in gone]
 
     def lose_log(self) -> None:
         """Loses everything that Kafka has. It must have been killed."""

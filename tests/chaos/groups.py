@@ -82,7 +82,7 @@ class Grouper(Owner):
     def delete_user(self, _: Slot) -> None:
         """Deletes the user."""
         self._ask("DeleteUser", self.api.delete_user)
-        self.history.user_is_deleted(self.user)
+        self.history.is_deleted(self.user)
 
     def end(self, slot: Slot) -> None:
         """Deletes the face."""

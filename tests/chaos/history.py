@@ -38,12 +38,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class Asked:
-    """A search, and what had been deleted before it was asked."""
+    """A search, and how many had been deleted before it was asked."""
 
     tenant: str
     faces_max: int
     threshold: float
-    deleted: frozenset[str]
+    deleted: int
 
 
 class History:
@@ -57,11 +57,10 @@ class History:
         self.refusals: Counter[str] = Counter()
         # By operation, the most seconds that a call took, however it ended.
         self.longest: dict[str, float] = {}
-        self.deleted: set[str] = set()
+        # Faces and users whose deletion was acknowledged, by the order of that; their names are not used again.
+        self.deleted: dict[str, int] = {}
         self.answered_searches: set[str] = set()
         self.slots: dict[str, list[Slot]] = {}
-        # Users whose deletion was acknowledged; their names are not used again.
-        self.deleted_users: set[str] = set()
 
     def violated(self, id: str, what: str) -> None:
         """Notes a broken invariant."""
@@ -92,20 +91,19 @@ class History:
         with self.lock:
             return sum(count for (_, outcome), count in self.calls.items() if outcome == "acknowledged")
 
-    def is_deleted(self, face: str) -> None:
-        """A deletion was acknowledged: from now on the face matches nothing."""
+    def is_deleted(self, name: str) -> None:
+        """A face's or a user's deletion was acknowledged: from now on it matches nothing."""
         with self.lock:
-            self.deleted.add(face)
+            self.deleted.setdefault(name, len(self.deleted))
 
-    def user_is_deleted(self, user: str) -> None:
-        """A user's deletion was acknowledged."""
-        with self.lock:
-            self.deleted_users.add(user)
+    def was_deleted(self, name: str, asked: Asked) -> bool:
+        """Whether its deletion had been acknowledged before the search was asked."""
+        return self.deleted.get(name, asked.deleted) < asked.deleted
 
     def asks(self, tenant: str, faces_max: int, threshold: float) -> Asked:
         """A search is about to be asked."""
         with self.lock:
-            return Asked(tenant, faces_max, threshold, frozenset(self.deleted | self.deleted_users))
+            return Asked(tenant, faces_max, threshold, len(self.deleted))
 
     def answered(self, asked: Asked, request_id: str, matches: list[Match]) -> None:
         """A search was answered: I1, I3 and I6 by the answer alone, I8 once the audit log is written."""
@@ -113,7 +111,7 @@ class History:
             self.answered_searches.add(request_id)
         strangers = [match for match in matches if not match.name.startswith(f"{asked.tenant}-")]
         self.check("I1", not strangers, f"{asked.tenant} was shown {strangers}")
-        back = [match.face for match in matches if match.face in asked.deleted]
+        back = [match.face for match in matches if self.was_deleted(match.face, asked)]
         self.check("I3", not back, f"{back} match after their deletion")
         scores = [match.similarity for match in matches]
         is_sorted = scores == sorted(scores, reverse=True)

@@ -1,6 +1,7 @@
 """A run: clients of two tenants, strikes, and the auditor."""
 
 import io
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,13 +11,15 @@ from clients import Client, Enroller, Owner, Snooper, Unknown
 from cluster import Cluster
 from groups import Bulker, Grouper, connector
 from history import History
-from killer import Killer, strikes
+from killer import Killer, rounds
 from PIL import Image
 
 SIDE_PX = 240
 TENANTS = ["first", "second"]
 SETTLE_SECONDS_MAX = 120
 END_SECONDS_MAX = 60
+# While this file is there, nothing is asked and nobody is struck: a long run lets others measure something meanwhile.
+REST_WHILE = os.environ.get("VIDIMUS_CHAOS_REST_WHILE", "")
 
 
 def small(photo: bytes) -> bytes:
@@ -96,15 +99,30 @@ class Run:
 
     def strike(self, kills: int) -> None:
         """Strikes so often."""
-        for number, strike in enumerate(strikes(self.cluster.names(), kills, self.seed), 1):
-            self.killer.strike(strike)
+        struck = 0
+        for round in rounds(self.cluster.names(), kills, self.seed):
+            self.rest()
+            self.killer.strike(round)
+            struck += len(round.strikes)
             seconds, _ = self.killer.recovery_seconds[-1]
-            said = f"{number}/{kills} {strike}: recovered after {seconds:.1f} s"
+            said = f"{struck}/{kills} {round}: recovered after {seconds:.1f} s, {self.killer.last} last"
             done = self.history.acknowledged()
             print(f"{time.monotonic() - self.began:7.1f} s  {said}, {done} acknowledged", flush=True)
 
+    def rest(self) -> None:
+        """Leaves the machine to others for as long as they want."""
+        if not REST_WHILE or not Path(REST_WHILE).exists():
+            return
+        for client in self.clients:
+            client.resting.set()
+        while Path(REST_WHILE).exists():
+            self.killer.wait(0.5)
+        for client in self.clients:
+            client.resting.clear()
+
     def end(self) -> None:
         """Ends the processes in order while the clients work, starts them again, and holds everything against the history (I10)."""
+        self.killer.await_ready()
         self.cluster.stop_all()
         self.pause()
         self.cluster.start_all()
@@ -148,7 +166,7 @@ class Run:
             calls[outcome] += count
         slowest, after = max(self.killer.recovery_seconds, default=(0.0, "nothing"))
         lines = [
-            f"seed {self.seed}: {sum(self.killer.struck.values())} strikes in {time.monotonic() - self.began:.0f} s",
+            f"seed {self.seed}: {sum(self.killer.struck.values())} strikes in {len(self.killer.recovery_seconds)} rounds, {time.monotonic() - self.began:.0f} s",
             "struck: " + ", ".join(f"{name} {count}" for name, count in sorted(self.killer.struck.items())),
             f"calls: {calls['acknowledged']} acknowledged, {calls['refused']} refused, {calls['unknown']} unknown",
             "by operation: " + ", ".join(

@@ -5,7 +5,7 @@ import random
 import pytest
 from auditor import check_audited, check_slots, check_stored, unnamed_photos, violations_counted
 from history import History, Match, Slot
-from killer import strikes
+from killer import rounds
 from stored import ERASED, StoredRecord, read_record, requests_of_batch
 from wire import Damaged, Message, encoded
 
@@ -166,7 +166,10 @@ def test_bytes_that_are_no_message_are_refused() -> None:
 
 def test_strikes_repeat_by_their_seed_and_spare_nobody() -> None:
     names = ["gateway-0", "query-0", "query-1", "kafka", "s3"]
-    first = list(strikes(names, 20, seed=7))
-    assert first == list(strikes(names, 20, seed=7)) != list(strikes(names, 20, seed=8))
-    assert {strike.victim for strike in first[:5]} == set(names)
-    assert {strike.how for strike in first} == {"kill", "stop"}
+    first = list(rounds(names, 40, seed=7))
+    assert first == list(rounds(names, 40, seed=7)) != list(rounds(names, 40, seed=8))
+    strikes = [strike for round in first for strike in round.strikes]
+    assert len(strikes) == 40
+    assert {strike.victim for strike in strikes[:5]} == set(names)
+    assert {strike.how for strike in strikes} == {"kill", "stop"}
+    assert all(len({strike.victim for strike in round.strikes}) == len(round.strikes) for round in first)

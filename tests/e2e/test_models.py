@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from asking import enrol, face_count, face_ids, search
-from service import Service, binary, models
+from service import Service, binary, is_distributed, models
 from test_rebuild import TENANT, Searching, begin_rebuild, end_rebuild, shown, words
 
 HALF = "sface-2021dec-half"
@@ -60,9 +60,7 @@ def test_a_collection_turns_to_another_face_model_while_clients_search(own, peop
     assert version(client) == "1.0"
     with Searching(client, photos, obama, biden):
         turned = end_rebuild(begin_rebuild(own, "--model", HALF))
-        after = end_rebuild(begin_rebuild(own))
     assert (turned["state"], turned["to"], turned["to_model"]) == ("done", HALF, HALF)
-    assert (after["to"], after["to_model"]) == (f"{HALF}.2", HALF)
     assert version(client) == "2.0"
     assert own.admin("collection", "show", TENANT, "people")["face_model"] == HALF
     # Faces, their user and their photos are what they were, under their ids.
@@ -73,7 +71,11 @@ def test_a_collection_turns_to_another_face_model_while_clients_search(own, peop
     assert own.admin("reconcile", "--full")["differences"] == 0
     # What the same photo is enrolled to again is the same face: landmarks and boxes are those of before.
     assert enrol(client, "people", photos.biden, "biden") == [biden]
-    # And back again.
+    if is_distributed():
+        # Each move waits half a minute for Qdrant to have what it was told.
+        return
+    again = end_rebuild(begin_rebuild(own))
+    assert (again["to"], again["to_model"]) == (f"{HALF}.2", HALF), "a rebuild stays with the model"
     back = end_rebuild(begin_rebuild(own, "--model", "sface-2021dec", "--own"))
     assert back["to"].startswith("sface-2021dec.") and back["to_model"] == "sface-2021dec"
     assert version(client) == "1.0"
