@@ -55,7 +55,9 @@ fn halved(model: &[u8], order: usize) -> Result<Vec<u8>, Box<dyn Error>> {
     let [output] = graph.output.as_mut_slice() else { return Err("the model has not one output".into()) };
     let (was, half) = (output.name().to_owned(), order / 2);
     let scale = 1.0 / (order as f32).sqrt();
-    let value = |row: usize, column: usize| if (row & column).count_ones() % 2 == 0 { scale } else { -scale };
+    let value = |row: usize, column: usize| {
+        if (row & column).count_ones().is_multiple_of(2) { scale } else { -scale }
+    };
     let values = (0..order).flat_map(|row| (0..half).map(move |column| value(row, column)));
     graph.initializer.push(TensorProto {
         dims: vec![order as i64, half as i64],

@@ -32,7 +32,7 @@ impl World {
         let template = Template::normalised(vec![1.0, 2.0, 2.0]).unwrap();
         let lacking = before.lacking(&face_model).map(|(face, _)| (face.number, template.clone()));
         let made = MadeTemplates { templates: lacking.collect(), face_model };
-        let made = Some(&made).filter(|_| before.photo.is_some());
+        let made = before.photo.is_some().then_some(&made);
         if let Some(after) = with_models(before, &wanted, made, self.write()) {
             self.store(&after).await;
         }
