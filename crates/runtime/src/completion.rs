@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::geometry::Landmarks;
-use vidimus_domain::record::{MadeTemplates, Record, State, WantedModels, Write, with_models};
+use vidimus_domain::record::{MadeTemplates, PhotoKey, Record, State, WantedModels, Write, with_models};
 use vidimus_domain::{FaceModelName, Failure, ImageId, Part, Template};
 use vidimus_ports::{BlobStore, Clock, PortError, PortErrorKind, Random};
 
@@ -68,7 +68,7 @@ impl Completion {
         (part, image): (&Part, ImageId),
         maker: &M,
     ) -> Result<Completed, M::Error> {
-        let mut written = None;
+        let (mut written, mut missed) = (None, None);
         for _ in 0..ATTEMPTS_MAX {
             let read = self.records.read(part, image).await?;
             let enrolled = read.record.as_ref().filter(|record| record.state == State::Enrolled);
@@ -82,7 +82,12 @@ impl Completion {
             let made = match (lacking, &before.photo) {
                 (None, _) => None,
                 (Some(_), None) => return Ok(Completed::WithoutPhoto),
-                (Some(model), Some(_)) => Some(self.made(before, model, maker).await?),
+                (Some(model), Some(photo)) => match self.made((before, photo), model, maker).await? {
+                    Some(made) => Some(made),
+                    // It went meanwhile, with its face or by a rule: the record says so when it is read again.
+                    None if missed.replace(photo.clone()).as_ref() != Some(photo) => continue,
+                    None => return Err(PortError::new(PortErrorKind::NotFound, "read photo").into()),
+                },
             };
             let now = self.clock.now();
             let cutoffs = collection.retention.cutoffs(now);
@@ -104,18 +109,16 @@ impl Completion {
 
     async fn made<M: MakeTemplates>(
         &self,
-        record: &Record,
+        (record, photo): (&Record, &PhotoKey),
         model: &FaceModelName,
         maker: &M,
-    ) -> Result<MadeTemplates, M::Error> {
-        let missing = || PortError::new(PortErrorKind::NotFound, "read photo");
-        let photo = record.photo.as_ref().ok_or_else(missing)?;
+    ) -> Result<Option<MadeTemplates>, M::Error> {
         let key = BlobKey::photo(&record.origin.part, record.origin.image, photo);
-        let blob = self.blobs.get(&key).await?.ok_or_else(missing)?;
+        let Some(blob) = self.blobs.get(&key).await? else { return Ok(None) };
         let (numbers, landmarks): (Vec<_>, Vec<_>) =
             record.lacking(model).map(|(face, live)| (face.number, live.detected.landmarks)).unzip();
         let templates = maker.make(blob.bytes, model, landmarks).await?;
         let templates = numbers.into_iter().zip(templates).filter_map(|(number, made)| Some((number, made?)));
-        Ok(MadeTemplates { face_model: model.clone(), templates: templates.collect() })
+        Ok(Some(MadeTemplates { face_model: model.clone(), templates: templates.collect() }))
     }
 }

@@ -149,13 +149,15 @@ impl DeadLetters {
         Ok(true)
     }
 
-    /// Whether the record has the photo accepted now, by this or before.
+    /// Whether there is something to do with the record's photo now, by this or before.
     async fn accept_again(&self, photo: &AcceptedPhoto) -> PortResult<bool> {
         let records = Records::new(Arc::clone(&self.blobs), Arc::clone(&self.clock));
         for _ in 0..ATTEMPTS_MAX {
             let read = records.read(&photo.part, photo.image).await?;
             let Some(before) = &read.record else { return Ok(false) };
-            if before.state == State::Accepted {
+            // One that is enrolled was to be embedded anew, for another face model.
+            if before.state == State::Accepted || (before.state == State::Enrolled && before.photo.is_some())
+            {
                 return Ok(true);
             }
             // Whether its time has come is for the worker to see, which knows the collection's rule.

@@ -75,8 +75,9 @@ impl EmbeddingRole {
         let encoders = &self.deps.encoders;
         let found = face_model.parse().ok().and_then(|face_model| encoders.of(&face_model));
         found.ok_or_else(|| {
-            let message = format!("this service runs the face model {}, not {face_model}", encoders.names());
-            Failure::new(ErrorCode::InvalidParameter, message)
+            // Another process may run it.
+            let message = format!("this process runs the face model {}, not {face_model}", encoders.names());
+            Failure::unavailable(message, BUSY_RETRY_AFTER)
         })
     }
 }

@@ -104,7 +104,29 @@ async fn another_model_is_refused() {
     let mut other = request("1", 0);
     other.get_mut().face_model = "other".to_owned();
     let failure = failure_from_status(&role.embed(other).await.unwrap_err());
-    assert_eq!(failure.code, ErrorCode::InvalidParameter);
+    assert_eq!(failure.code, ErrorCode::Unavailable, "another process may run it");
+}
+
+#[tokio::test]
+async fn faces_that_were_found_before_are_embedded_where_they_are() {
+    let role = role(&mut Registry::default());
+    let at = |x: f32| v1::FaceLandmarks { points: vec![v1::Point { x, y: 0.5 }; 5] };
+    let ask = |faces| v1::EmbedAtRequest {
+        photo: Bytes::from_static(b"1"),
+        face_model: "model".to_owned(),
+        faces,
+        tenant: String::new(),
+    };
+    let answer = role.embed_at(Request::new(ask(vec![
+        at(0.5),
+        v1::FaceLandmarks { points: vec![v1::Point::default(); 5] },
+    ])));
+    let lengths: Vec<_> =
+        answer.await.unwrap().into_inner().faces.iter().map(|face| face.template.len()).collect();
+    assert_eq!(lengths, [2, 0], "one cannot be aligned");
+    let four = v1::FaceLandmarks { points: vec![v1::Point::default(); 4] };
+    let refused = failure_from_status(&role.embed_at(Request::new(ask(vec![four]))).await.unwrap_err());
+    assert_eq!(refused.code, ErrorCode::InvalidParameter);
 }
 
 #[tokio::test]

@@ -119,12 +119,23 @@ impl Ingestion {
             if record.has_models(&WantedModels::of(&collection.placements)) {
                 return Ok(collection);
             }
-            let Completed::Whole(Some(after)) = self.complete(&record.origin).await? else {
-                return Ok(collection);
-            };
-            self.say_changed(&after).await?;
-            self.await_searchable(&after).await;
-            record = Cow::Owned(*after);
+            match self.complete(&record.origin).await? {
+                Completed::Whole(Some(after)) => record = Cow::Owned(*after),
+                // Somebody else has done it, who may have died before it was said (rule 3).
+                Completed::Whole(None) => {
+                    self.say_changed(&record).await?;
+                    self.await_searchable(&record).await;
+                    return Ok(collection);
+                }
+                Completed::Gone => return Ok(collection),
+                Completed::WithoutPhoto => {
+                    let message =
+                        "the collection turns to another face model, and the photo is gone; try again";
+                    return Err(Failure::unavailable(message, Duration::from_secs(1)));
+                }
+            }
+            self.say_changed(&record).await?;
+            self.await_searchable(&record).await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Templates of faces that were found before, made by embedding.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +14,10 @@ use vidimus_proto::internal::v1;
 use vidimus_proto::internal::v1::embedding_server::Embedding;
 use vidimus_runtime::completion::MakeTemplates;
 use vidimus_runtime::errors::{failure_from_port, failure_from_status};
+
+/// The pause before an encoder that was busy is asked again, and how often it is asked.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+const TRIES_MAX: usize = 25;
 
 /// Asks embedding, in the tenant's turn.
 pub(crate) struct Maker {
@@ -51,8 +56,18 @@ impl MakeTemplates for Maker {
             faces: landmarks.iter().map(landmarks_to_proto).collect(),
             tenant: self.tenant.to_string(),
         };
-        let answer = self.embedding.embed_at(Request::new(request)).await;
-        let answer = answer.map_err(|status| NotMade(failure_from_status(&status)))?.into_inner();
+        let mut tries = 1;
+        // What is written already is not given up because the encoder is busy for a moment.
+        let answer = loop {
+            let asked = self.embedding.embed_at(Request::new(request.clone())).await;
+            match asked.map_err(|status| failure_from_status(&status)) {
+                Err(failure) if failure.code == ErrorCode::Throttled && tries < TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                answer => break answer.map_err(NotMade)?.into_inner(),
+            }
+        };
         templates_from_proto(answer).map_err(|error| {
             tracing::error!(%error, "embedding answered something that is no template");
             NotMade(Failure::new(ErrorCode::Internal, "internal error"))

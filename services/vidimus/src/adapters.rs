@@ -237,10 +237,8 @@ pub async fn open_photos(config: &Config, random: Arc<dyn Random>) -> anyhow::Re
 
 /// An encoder for each configured model, each with threads of its own.
 fn open_encoders(config: &Config) -> anyhow::Result<(Vec<Manifest>, Encoders)> {
-    let store = ModelStore::new(config.models_directory()?);
     let (mut manifests, mut encoders) = (Vec::new(), Vec::<Arc<dyn FaceEncoder>>::new());
-    let names = config.face_models()?;
-    let models = names.iter().map(|name| store.load(name.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let models = load_models(config)?;
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
     for model in models {
         encoders.push(Arc::new(OnnxEncoder::new(&config.encoder, &runtime, &model)?));
@@ -307,13 +305,22 @@ pub(crate) fn edge_config(config: &Config, root: PathBuf) -> EdgeConfig {
     }
 }
 
-/// The configured model, its digests checked.
+/// The model of new collections, its digests checked.
 ///
 /// # Errors
 /// Where it is missing or wrong; the message names the command that mends it.
 pub fn load_model(config: &Config) -> anyhow::Result<Model> {
     let store = ModelStore::new(config.models_directory()?);
     Ok(store.load(&config.models.name)?)
+}
+
+/// All configured models, that of new collections first.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_models(config: &Config) -> anyhow::Result<Vec<Model>> {
+    let store = ModelStore::new(config.models_directory()?);
+    config.face_models()?.iter().map(|name| Ok(store.load(name.as_str())?)).collect()
 }
 
 /// ONNX Runtime's library: the configured one, else the imported one with its digest checked.

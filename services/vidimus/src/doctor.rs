@@ -12,7 +12,7 @@ use vidimus_files::{Directory, FileBlobStore, FileEventLog, LogOptions, OpenErro
 use vidimus_onnx::{OnnxEncoder, OnnxRuntime};
 use vidimus_ports::random::SystemRandom;
 
-use crate::adapters::{edge_config, load_model, open_bucket, open_index, open_log, runtime_path};
+use crate::adapters::{edge_config, load_models, open_bucket, open_index, open_log, runtime_path};
 use crate::config::{BlobsPlace, Config, IndexPlace, LogPlace};
 use crate::output;
 use crate::roles::Role;
@@ -62,10 +62,15 @@ fn model(config: &Config) -> anyhow::Result<String> {
     if !config.has(Role::Embedding) {
         return Ok("no role of this process needs its files".to_owned());
     }
-    let model = load_model(config)?;
+    let models = load_models(config)?;
     let runtime = OnnxRuntime::load(&runtime_path(config)?)?;
-    OnnxEncoder::new(&config.encoder, &runtime, &model)?;
-    Ok(format!("{} loads, its digests are right", model.manifest.name))
+    let mut names = Vec::new();
+    for model in models {
+        OnnxEncoder::new(&config.encoder, &runtime, &model)?;
+        names.push(model.manifest.name);
+    }
+    let said = if names.len() == 1 { "loads, its" } else { "load, their" };
+    Ok(format!("{} {said} digests are right", names.join(" and ")))
 }
 
 async fn blobs(config: &Config) -> anyhow::Result<String> {

@@ -46,27 +46,17 @@ pub fn draw_model(process: &Process, now: &Placements) -> FaceModelName {
     })
 }
 
-/// What a record needs, as the catalog says it now: asked after the record was read, so that what the record has is no newer.
-async fn wanted(process: &Process) -> Result<WantedModels, Lost> {
-    let placements = process.read_placements().await?.placements;
-    let mut wanted = WantedModels::of(&placements);
-    if !process.keeps(Rule::TemplatesAreMarked) {
-        wanted.made_for = None;
-    }
-    Ok(wanted)
-}
-
 /// Sees to it that the faces of the record have a template of every model that is wanted. Returns whether that was to be done; where
 /// there is no photo to make one of, it stays undone.
 pub async fn complete(process: &Process, image: ImageId) -> Result<bool, Lost> {
     let mut any = false;
     loop {
-        let early = wanted(process).await?;
         let read = process.read_record(image).await?;
         let Some(before) = read.record.as_ref().filter(|record| record.state == State::Enrolled) else {
             return Ok(any);
         };
-        let wanted = if process.keeps(Rule::ModelsAreReadLast) { wanted(process).await? } else { early };
+        // Asked after the record was read, so that what the record has is no newer.
+        let wanted = WantedModels::of(&process.read_placements().await?.placements);
         if before.has_models(&wanted) {
             return Ok(any);
         }
@@ -98,7 +88,6 @@ pub fn lacks(process: &Process, record: Option<&Record>, moving: &Move, own: &Fa
     let is_turning = moving.face_model != *own;
     let (other, made_for) =
         (is_turning.then(|| moving.face_model.clone()), is_turning.then_some(moving.began_at));
-    let made_for = made_for.filter(|_| process.keeps(Rule::TemplatesAreMarked));
     let wanted = WantedModels { own: own.clone(), other, made_for };
     if record.has_models(&wanted) || !process.keeps(Rule::MovesCompareModels) {
         return Lacks::Nothing;

@@ -123,10 +123,6 @@ pub enum Rule {
     MovesCompareModels,
     /// What is written into a placement is of the model that it holds.
     ModelsGoWithPlacements,
-    /// Which models a record needs is read after the record.
-    ModelsAreReadLast,
-    /// A template counts for the move alone that it was made for.
-    TemplatesAreMarked,
     /// An accepted photo's record names it, so that nobody sweeps it.
     AcceptedPhotosAreNamed,
 }

@@ -140,8 +140,6 @@ fn every_rule_of_models_is_needed() {
             (&[Rule::EnrolmentsAreCompleted], &[I2]),
             (&[Rule::MovesCompareModels], &[I2]),
             (&[Rule::ModelsGoWithPlacements], &[I7]),
-            (&[Rule::ModelsAreReadLast], &[I2]),
-            (&[Rule::TemplatesAreMarked], &[I2]),
         ],
     );
 }

@@ -11,8 +11,8 @@ use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::face::DetectedFace;
 use vidimus_domain::geometry::Landmarks;
 use vidimus_domain::quality::{QualityFilter, SizePx, refusals};
-use vidimus_domain::record::{Record, State, Write, embedded, refuse, set_aside};
-use vidimus_domain::{ErrorCode, FaceModelName, Failure, ImageId, Part, Template};
+use vidimus_domain::record::{Record, State, WantedModels, Write, embedded, refuse, set_aside};
+use vidimus_domain::{ErrorCode, FaceModelName, Failure, Template};
 use vidimus_ports::{EncodedPhoto, EncoderError, FaceEncoder, LogRecord, PortError, PortErrorKind, Topic};
 use vidimus_runtime::completion::{Completed, MakeTemplates};
 use vidimus_runtime::dead_letters::dead_letter;
@@ -122,19 +122,20 @@ impl Worker {
         let read = self.records.read(&photo.part, photo.image).await?;
         let Some(before) = read.record.as_ref() else { return Ok("GONE") };
         if before.state != State::Accepted {
-            let outcome = self.complete((&photo.part, photo.image)).await?;
+            if let Some(outcome) = self.complete(before).await? {
+                return Ok(outcome);
+            }
             self.say_again(before).await?;
-            return Ok(outcome);
+            return Ok("DONE_BEFORE");
         }
         let encoder = self.encoder(collection.face_model())?;
         let Some(bytes) = self.photo(before).await? else {
             return Err(Trouble::Wrong("its photo is not in the store".to_owned()));
         };
         let verdict = traces::step("embed photo", self.encode(encoder, bytes)).await?;
-        let outcome = self.conclude(&collection, read, &verdict).await?;
-        // The collection may turn to another face model since it was looked at.
-        if outcome == "ENROLLED" {
-            self.complete((&photo.part, photo.image)).await?;
+        let (outcome, after) = self.conclude(&collection, read, &verdict).await?;
+        if let Some(after) = after {
+            self.complete(&after).await?;
         }
         Ok(outcome)
     }
@@ -146,16 +147,26 @@ impl Worker {
         })
     }
 
-    /// Gives the faces of an enrolled photo templates of every face model that their collection wants, and says so.
-    async fn complete(&self, of: (&Part, ImageId)) -> Result<&'static str, Trouble> {
+    /// Gives the faces of a photo, whose record was read or written before this, templates of every face model that their collection wants,
+    /// and says so. None where there was nothing to do.
+    async fn complete(&self, record: &Record) -> Result<Option<&'static str>, Trouble> {
+        // A move that is not known yet begins to say records only later, and then says this one.
+        let believed = self.deps.catalog.collection_by_part(&record.origin.part).await?;
+        if believed.is_none_or(|collection| record.has_models(&WantedModels::of(&collection.placements))) {
+            return Ok(None);
+        }
+        let of = (&record.origin.part, record.origin.image);
         match self.completion.complete(of, &ByEncoders(self)).await? {
             Completed::Whole(Some(after)) => {
                 self.remove_photos(&after).await?;
                 self.say_changed(&after).await?;
-                Ok("EMBEDDED_AGAIN")
+                Ok(Some("EMBEDDED_AGAIN"))
             }
-            Completed::WithoutPhoto => Ok("WITHOUT_PHOTO"),
-            Completed::Whole(None) | Completed::Gone => Ok("DONE_BEFORE"),
+            Completed::WithoutPhoto => {
+                tracing::warn!(image = %of.1, "a face has no photo to be embedded anew from");
+                Ok(None)
+            }
+            Completed::Whole(None) | Completed::Gone => Ok(None),
         }
     }
 
@@ -204,9 +215,9 @@ impl Worker {
         collection: &Collection,
         mut read: Read,
         verdict: &Verdict,
-    ) -> Result<&'static str, Trouble> {
+    ) -> Result<(&'static str, Option<Record>), Trouble> {
         for _ in 0..ATTEMPTS_MAX {
-            let Some(before) = &read.record else { return Ok("GONE") };
+            let Some(before) = &read.record else { return Ok(("GONE", None)) };
             let write = self.write_by(collection);
             let after = match verdict {
                 Verdict::Faces(faces) => {
@@ -217,12 +228,13 @@ impl Worker {
             };
             let Some(after) = after else {
                 self.say_again(before).await?;
-                return Ok("DONE_BEFORE");
+                return Ok(("DONE_BEFORE", Some(before.clone())));
             };
             if self.records.write(&after, &read).await? == Written::Yes {
                 self.remove_photos(&after).await?;
                 self.say_changed(&after).await?;
-                return Ok(if after.state == State::Enrolled { "ENROLLED" } else { "REFUSED" });
+                let outcome = if after.state == State::Enrolled { "ENROLLED" } else { "REFUSED" };
+                return Ok((outcome, Some(after)));
             }
             read = self.records.read(&before.origin.part, before.origin.image).await?;
         }

@@ -7,12 +7,11 @@ mod templates;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::{Audit, AuditedAction};
-use vidimus_domain::record::{Face, LiveFace, Record, State};
-use vidimus_domain::retention::Horizon;
-use vidimus_domain::{ErrorCode, FaceNumber, Failure, ImageId, RequestId};
+use vidimus_domain::record::{Face, LiveFace, Record, State, WantedModels};
+use vidimus_domain::{ErrorCode, FaceNumber, Failure, ImageId, RequestId, UnixMillis};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::errors::failure_from_port;
-use vidimus_runtime::requests::{NamedCollection, named_collection};
+use vidimus_runtime::requests::{NamedCollection, named_collection, no_such_collection};
 
 use crate::Ingestion;
 
@@ -49,9 +48,11 @@ impl Ingestion {
         job: &RequestId,
     ) -> Result<v1::BulkState, Failure> {
         let read = self.records.read(&collection.part(), image).await.map_err(failure_from_port)?;
-        let horizon = collection.horizon(self.deps.clock.now());
+        // Looked at after the record: a move that is not known yet says this record itself.
+        let believed = self.deps.catalog.collection_by_part(&collection.part()).await?;
+        let believed = believed.ok_or_else(|| no_such_collection(&collection.name))?;
         Ok(match &read.record {
-            Some(record) => state(record, job, horizon),
+            Some(record) => state(record, job, (&believed, self.deps.clock.now())),
             None => with_outcome(image, v1::BulkOutcome::Gone),
         })
     }
@@ -97,8 +98,11 @@ fn invalid(message: &str) -> Failure {
     Failure::new(ErrorCode::InvalidParameter, message)
 }
 
-/// What has come of the image, as its record says it to this job.
-fn state(record: &Record, job: &RequestId, horizon: Horizon) -> v1::BulkState {
+/// What has come of the image, as its record says it to this job. A collection that turns to another face model has the photo wait for
+/// its templates of both.
+fn state(record: &Record, job: &RequestId, (collection, now): (&Collection, UnixMillis)) -> v1::BulkState {
+    let horizon = collection.horizon(now);
+    let is_whole = record.photo.is_none() || record.has_models(&WantedModels::of(&collection.placements));
     let of = |outcome| with_outcome(record.origin.image, outcome);
     let ids = |faces: Vec<(&Face, &LiveFace)>| {
         faces.iter().map(|(face, _)| record.face_id(face.number).to_bytes().to_vec()).collect()
@@ -108,6 +112,7 @@ fn state(record: &Record, job: &RequestId, horizon: Horizon) -> v1::BulkState {
         State::Accepted => of(v1::BulkOutcome::Gone),
         State::Refused(reason) => v1::BulkState { reason: reason.clone(), ..of(v1::BulkOutcome::Refused) },
         State::Erased => of(v1::BulkOutcome::Gone),
+        State::Enrolled if !is_whole => of(v1::BulkOutcome::Waiting),
         State::Enrolled => {
             let own = record.remembered(job);
             let is_own = |number| own.is_none_or(|own| own.faces.contains(&number));

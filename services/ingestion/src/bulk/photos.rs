@@ -57,7 +57,7 @@ impl Ingestion {
             let who = (&incoming.named, request.caller.as_ref());
             self.audit_bulk(who, (&incoming.job, &taken.record), Vec::new()).await?;
         }
-        Ok(state(&taken.record, &incoming.job, collection.horizon(self.deps.clock.now())))
+        Ok(state(&taken.record, &incoming.job, (&collection, self.deps.clock.now())))
     }
 
     /// Reads, decides and writes until the record has the photo, or somebody else's.

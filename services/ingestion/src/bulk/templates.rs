@@ -53,7 +53,7 @@ impl Ingestion {
             let who = (&incoming.named, request.caller.as_ref());
             self.audit_bulk(who, (&incoming.job, &record), numbers).await?;
         }
-        Ok(state(&record, &incoming.job, collection.horizon(self.deps.clock.now())))
+        Ok(state(&record, &incoming.job, (&collection, self.deps.clock.now())))
     }
 
     /// Checks all of them: model, dimension, direction, length, names (I7).
@@ -94,7 +94,9 @@ impl Ingestion {
             self.check_age(incoming.came_at)?;
             let origin = &incoming.origin;
             let read = self.records.read(&origin.part, origin.image).await.map_err(failure_from_port)?;
-            let collection = self.live_collection(&incoming.named).await?;
+            // As it is in the store: a move that has begun has no use for these templates.
+            let collection = self.check_still_live(&incoming.named).await?;
+            check_turning(&collection)?;
             let now = self.deps.clock.now();
             let cutoffs = collection.retention.cutoffs(now);
             let write = Write { now, nonce: self.deps.random.nonce(), cutoffs };

@@ -1,6 +1,7 @@
 //! AssociateFaces: records → decision → reservation in the user → claims over the records as read → change → answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prost::Message;
 use vidimus_domain::event::UserChange;
@@ -47,6 +48,24 @@ struct Likeness<'a> {
     face_model: &'a FaceModelName,
     cosine_min: f32,
     horizon: Horizon,
+}
+
+impl Likeness<'_> {
+    /// Fails where one of these faces can match and has no template of the model: the collection has turned to another one.
+    fn check<'f>(&self, seen: &Seen, faces: impl Iterator<Item = &'f FaceId>) -> Result<(), Failure> {
+        let lacks = |face: &FaceId| {
+            let (record, face) = stored(&seen.records, *face)?;
+            let live = face.live_at(self.horizon)?;
+            Some(record.template_of(live, self.face_model).is_none())
+        };
+        match faces.filter_map(lacks).any(|lacks| lacks) {
+            true => Err(Failure::unavailable(
+                "the collection has turned to another face model; try again",
+                Duration::from_secs(1),
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What one attempt read.
@@ -109,16 +128,10 @@ impl Ingestion {
         for _ in 0..ATTEMPTS_MAX {
             let seen = self.look_at(request, faces).await?;
             let user = seen.user.live().ok_or_else(|| no_such_user(&request.user))?;
-            let decision = decide(
-                user,
-                &seen,
-                faces,
-                &Likeness {
-                    face_model: request.collection.face_model(),
-                    cosine_min,
-                    horizon: request.collection.retention.horizon(self.deps.clock.now()),
-                },
-            );
+            let horizon = request.collection.retention.horizon(self.deps.clock.now());
+            let likeness = Likeness { face_model: request.collection.face_model(), cosine_min, horizon };
+            likeness.check(&seen, user.faces.iter().chain(faces))?;
+            let decision = decide(user, &seen, faces, &likeness);
             let Some(user) = self.reserve(request, &seen, &decision).await? else { continue };
             if let Some(records) = self.claim(request, &user, &seen, &decision).await? {
                 return Ok(Associated { user, fates: decision.fates, records });

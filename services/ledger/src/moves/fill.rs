@@ -27,6 +27,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const LOOKS_MAX: usize = 2400;
 /// How often what differs is said again, then the move stops: something is wrong with these records.
 const ROUNDS_MAX: usize = 20;
+/// The same where photos are embedded: each round tries each of them several times.
+const EMBEDDING_ROUNDS_MAX: usize = 3;
 
 /// Where the log ends, by partition, after what was appended.
 #[derive(Default)]
@@ -59,7 +61,8 @@ impl Mover {
         counts.step(MoveStep::Comparing);
         let target = &driven.moving.other;
         let mut differing = self.reconciler.compare_target(driven.collection, target, counts).await?;
-        for _ in 0..ROUNDS_MAX {
+        let rounds_max = if driven.is_turning() { EMBEDDING_ROUNDS_MAX } else { ROUNDS_MAX };
+        for _ in 0..rounds_max {
             if differing.is_empty() {
                 return Ok(());
             }
@@ -72,9 +75,16 @@ impl Mover {
             counts.step(MoveStep::Comparing);
             differing = self.reconciler.still_differing(driven.collection, target, &differing).await?;
         }
+        if differing.is_empty() {
+            return Ok(());
+        }
         let first = differing.first().map(ToString::to_string).unwrap_or_default();
+        let hint = match driven.is_turning() {
+            true => "; why photos were not embedded is told by `vidimus admin dead-letters list`",
+            false => "",
+        };
         let message =
-            format!("{} records keep differing from the target's points, as {first}", differing.len());
+            format!("{} records keep differing from the target's points, as {first}{hint}", differing.len());
         tracing::error!(%part, placement = %target, "{message}");
         Err(Failure::unavailable(message, LOOK_AGAIN))
     }

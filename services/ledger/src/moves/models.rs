@@ -8,8 +8,8 @@ use vidimus_domain::{ErrorCode, Failure, ImageId};
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::{Read, Written};
 
-use super::{Driven, Mover};
-use crate::reconcile::image_of;
+use super::{Driven, Mover, given_up};
+use crate::reconcile::{image_of, is_unreadable};
 
 /// Records that are read at a time.
 const CONCURRENT_READS: usize = 16;
@@ -70,9 +70,10 @@ impl Mover {
     ) -> Result<(), Failure> {
         let Some(first) = without.first else { return Ok(()) };
         let part = driven.collection.part();
-        if self.deps.catalog.cancel_move(&part, driven.moving).await? {
-            self.clear_later(&part).await?;
+        if !self.deps.catalog.cancel_move(&part, driven.moving).await? {
+            return Err(given_up());
         }
+        self.clear_later(&part).await?;
         let message = format!(
             "{} faces of {} records have no photo to embed them anew from, as those of {first}: their retention rule has let it go, \
              or they came as templates. The collection stays with its face model",
@@ -135,9 +136,18 @@ impl Mover {
 
     async fn read_all(&self, driven: &Driven<'_>, images: &[ImageId]) -> Result<Vec<Read>, Failure> {
         let part = driven.collection.part();
-        let reads: Vec<_> = images.iter().map(|image| self.records.read(&part, *image)).collect();
+        let read = async |image: ImageId| match self.records.read(&part, image).await {
+            // The comparison refuses to switch where there is one; after it there is no way back.
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(%error, %image, "a record cannot be read, and the move passes by it");
+                Ok(None)
+            }
+            read => read.map(Some),
+        };
+        let reads: Vec<_> = images.iter().map(|image| read(*image)).collect();
         let reading = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
-        reading.try_collect().await.map_err(failure_from_port)
+        let read: Vec<Option<Read>> = reading.try_collect().await.map_err(failure_from_port)?;
+        Ok(read.into_iter().flatten().collect())
     }
 }
 

@@ -124,6 +124,7 @@ impl Reconciler {
         }
         self.say_waiting(scope, record, found).await?;
         self.say_incomplete(scope, record).await?;
+        self.drop_others(scope, &read).await?;
         if differs(record, &side.points, scope) && self.still_differs(scope, side.image).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
             self.say(scope, (side.image, seen), found).await?;
@@ -212,7 +213,7 @@ impl Reconciler {
 }
 
 /// Whether it would fail again, here, for this record alone: it keeps no other from being looked at.
-pub(super) fn is_unreadable(error: &PortError) -> bool {
+pub(crate) fn is_unreadable(error: &PortError) -> bool {
     matches!(error.kind(), PortErrorKind::Corrupt | PortErrorKind::TooNew)
 }
 
@@ -223,7 +224,7 @@ fn seen_point(point: &ListedPoint) -> Option<(FaceNumber, Version)> {
 /// Whether the points are not what the record says.
 fn differs(record: &Record, points: &[ListedPoint], scope: &Scope<'_>) -> bool {
     // A target is not whole before every face has its template; there is nothing to say of others that lack one.
-    if scope.counts.is_some() && !record.has_models(&scope.wanted) {
+    if scope.wanted.other.is_some() && !record.has_models(&scope.wanted) {
         return true;
     }
     let model = scope.collection.placements.face_model_in(&scope.gallery.placement);

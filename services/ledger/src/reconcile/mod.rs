@@ -28,7 +28,7 @@ use crate::LedgerDeps;
 use crate::expiry::Expirer;
 use crate::metrics::Metrics;
 use crate::moves::Counts;
-pub(crate) use differences::image_of;
+pub(crate) use differences::{image_of, is_unreadable};
 
 /// Objects or points that are read as a page.
 pub(crate) const PAGE: usize = 1000;

@@ -7,7 +7,7 @@ use vidimus_domain::Template;
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::{AcceptedPhoto, Change};
 use vidimus_domain::record::{MadeTemplates, Record, WantedModels, with_models};
-use vidimus_ledger::{Goal, Ledger, MoveProgress, MoveState};
+use vidimus_ledger::{Goal, Ledger, MoveProgress, MoveState, Walk};
 use vidimus_ports::{Append, EventLog, Position, Topic};
 
 use super::super::world::World;
@@ -96,4 +96,53 @@ async fn a_model_that_the_service_does_not_run_is_refused() {
     let (tenant, name) = (world.collection.tenant, &world.collection.name);
     let refused = world.ledger().begin_move(tenant, name, &to).await.unwrap_err();
     assert!(refused.message.contains("strange"), "{refused}");
+}
+
+/// Workers that embed nothing, as where none runs the model: what is committed is not taken for done.
+#[tokio::test]
+async fn reads_do_not_switch_where_photos_could_not_be_embedded() {
+    let world = World::new().await;
+    super::enrolled(&world).await;
+    let ledger = world.ledger();
+    let to = Goal { face_model: Some("newer".to_owned()), ..Goal::default() };
+    let (tenant, name) = (world.collection.tenant, &world.collection.name);
+    ledger.begin_move(tenant, name, &to).await.unwrap();
+    world
+        .until(async || {
+            let mut reader = world.log.subscribe(Topic::Photos, "embedding").await.unwrap();
+            for record in reader.next(1000, Duration::ZERO).await.unwrap() {
+                let Position { partition, offset } = record.position;
+                reader.commit(Position { partition, offset: offset + 1 }).await.unwrap();
+            }
+            world.index_changes(false).await;
+            world.progress(&ledger).await.state != MoveState::UnderWay
+        })
+        .await;
+    let stopped = world.progress(&ledger).await;
+    assert_eq!(stopped.state, MoveState::Stopped);
+    assert!(
+        stopped.failure.contains("1 records") && stopped.failure.contains("dead-letters"),
+        "{}",
+        stopped.failure
+    );
+    assert_eq!(world.placements().await.0, "model", "the old templates are searched");
+    // Mended, and begun again, it comes to its end.
+    assert_eq!(world.turn(&ledger).await.state, MoveState::Done);
+}
+
+#[tokio::test]
+async fn what_a_move_that_was_given_up_has_made_goes() {
+    let world = World::new().await;
+    let [_, _, live] = super::enrolled(&world).await;
+    let target = (&"newer".parse().unwrap(), &"newer".parse().unwrap());
+    let begun = world.catalog.begin_move(&world.part(), target).await.unwrap();
+    world.embed_anew(&live).await;
+    let ledger = world.ledger();
+    let other = async || world.read(&live).await.unwrap().faces[0].live().unwrap().other_template.is_some();
+    ledger.reconcile(Walk::Full).await.unwrap();
+    assert!(other().await, "the move goes on");
+    let moving = begun.placements.moving.as_ref().unwrap();
+    assert!(world.catalog.cancel_move(&world.part(), moving).await.unwrap());
+    ledger.reconcile(Walk::Full).await.unwrap();
+    assert!(!other().await);
 }

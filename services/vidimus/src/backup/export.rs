@@ -5,6 +5,7 @@
 //! removed meanwhile is told of.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -130,7 +131,17 @@ impl Exporter {
         sink.put(&entry(Kind::Collection, &key, collection)).await?;
         self.write_all(Kind::User, &BlobPrefix::users(&part), sink).await?;
         self.write_all(Kind::Record, &BlobPrefix::records(&part), sink).await?;
-        self.write_all(Kind::Gone, &BlobPrefix::gone(&part), sink).await
+        self.write_all(Kind::Gone, &BlobPrefix::gone(&part), sink).await?;
+        // Records that were read after it turned may have no templates of the model that the export says.
+        let now = self.deps.catalog.read_by_part(&part).await?;
+        match now.is_none_or(|now| now.face_model() == collection.face_model()) {
+            true => Ok(()),
+            false => {
+                let message =
+                    format!("the collection {} turned to another face model meanwhile", collection.name);
+                Err(Failure::unavailable(message, Duration::from_secs(1)))
+            }
+        }
     }
 
     /// Every object under a prefix, in the order of the keys; a record with its photo.

@@ -314,6 +314,16 @@ impl Config {
             if models.contains(&model) {
                 bail!("models.others has {name:?}, which is named already");
             }
+            // An index collection is named after its model, with a dot and something behind it.
+            let is_within =
+                |one: &FaceModelName, other: &FaceModelName| one.as_str().starts_with(&format!("{other}."));
+            if let Some(other) =
+                models.iter().find(|other| is_within(&model, other) || is_within(other, &model))
+            {
+                bail!(
+                    "models.others has {name:?}, and index collections of {other} could have the same names"
+                );
+            }
             models.push(model);
         }
         Ok(models)
@@ -357,6 +367,7 @@ mod tests {
             ("[models]\nname = \"a/b\"", "models.name"),
             ("[models]\nothers = [\"a/b\"]", "models.others"),
             ("[models]\nothers = [\"sface-2021dec\"]", "models.others"),
+            ("[models]\nothers = [\"sface-2021dec.2\"]", "same names"),
             ("[gateway]\nconnections_max = 0", "connections_max"),
         ] {
             let error = format!("{:#}", with_file(text).unwrap_err());

@@ -201,7 +201,14 @@ impl Importer {
         let Some(target) = run.target.take() else { return Ok(()) };
         let found = self.deps.catalog.read_by_part(&target.here.part()).await?;
         let gone = || refused(format!("the collection {} was deleted meanwhile", target.here.name));
-        found.map(drop).ok_or_else(gone)
+        let is_as_it_was = found.ok_or_else(gone)?.placements.face_models() == [target.here.face_model()];
+        let turned = || {
+            let name = &target.here.name;
+            refused(format!(
+                "the collection {name} turns to another face model since: import it again when it has"
+            ))
+        };
+        is_as_it_was.then_some(()).ok_or_else(turned)
     }
 
     /// The record that was read last has its photo now, or has none.
