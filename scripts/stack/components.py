@@ -17,7 +17,8 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("VIDIMUS_CACHE", Path.home() / ".cache/vidimus"))
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
-START_SECONDS_MAX = 60
+# Other programs may keep the machine busy.
+START_SECONDS_MAX = 120
 END_SECONDS_MAX = 20
 BUCKET = "vidimus"
 # In the order in which they are started.

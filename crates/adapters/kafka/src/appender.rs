@@ -79,7 +79,7 @@ impl Appender {
         let answer = answer.map_err(|_| unanswered("no answer in time"))?;
         let delivered = answer.map_err(|_| unanswered("the producer was ended"))?;
         let place = delivered.map_err(|(error, _)| port_error(CONTEXT)(error))?;
-        position(place.partition, place.offset)
+        appended_at(place.partition, place.offset)
     }
 
     /// A producer that has failed for good (its sequence was broken, by lost data or a server's fault) says so to every
@@ -102,6 +102,16 @@ fn make(client: &ClientConfig) -> KafkaResult<Client> {
     Ok(OffThread::new(FutureProducer::from_config_and_context(client, Context::default())?))
 }
 
+/// Where a record was appended. A leader that took over knows that it has a record that is sent again, and not always where: then
+/// the append is as one without an answer, and whoever asks again appends again, which does no harm.
+fn appended_at(partition: i32, offset: i64) -> PortResult<Position> {
+    if offset < 0 {
+        let reason = "an earlier try of it succeeded, and where is not known";
+        return Err(PortError::new(PortErrorKind::Unavailable, "append to log").because(reason));
+    }
+    position(partition, offset)
+}
+
 /// A place in a partition, as the library says it.
 pub(crate) fn position(partition: i32, offset: i64) -> PortResult<Position> {
     let place = u32::try_from(partition).ok().zip(u64::try_from(offset).ok());
@@ -109,4 +119,17 @@ pub(crate) fn position(partition: i32, offset: i64) -> PortResult<Position> {
         PortError::new(PortErrorKind::Internal, "read position").because("partition or offset is negative")
     })?;
     Ok(Position { partition, offset })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_append_whose_place_is_not_known_is_for_asking_again() {
+        assert_eq!(appended_at(1, 7).unwrap(), Position { partition: 1, offset: 7 });
+        // RD_KAFKA_OFFSET_INVALID, which the library says of a record that a leader has already.
+        let error = appended_at(1, -1001).unwrap_err();
+        assert!(error.is_retryable() && error.kind() == PortErrorKind::Unavailable, "{error}");
+    }
 }

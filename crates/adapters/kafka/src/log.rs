@@ -23,7 +23,7 @@ use crate::incarnation::Incarnation;
 use crate::metrics::KafkaMetrics;
 use crate::queries::Queries;
 use crate::subscription::{Consumer, ConsumerParams};
-use crate::topics::{Topics, Wanted};
+use crate::topics::{LOOK_PAUSE, Topics, Wanted};
 
 /// The group whose name the clients bear that only ask; nobody ever joins it.
 const QUERIES_GROUP: &str = "queries";
@@ -108,7 +108,8 @@ impl KafkaEventLog {
     async fn prepare(&self) -> Result<(), OpenError> {
         let topics = Topics { config: &self.config, admin: &self.admin, queries: &self.queries };
         let present: BTreeSet<String> = topics.present().await?;
-        let lived = present.contains(&self.incarnation.topic) && self.incarnation.read().await?.is_some();
+        let lived = present.contains(&self.incarnation.topic)
+            && self.when_known(|| self.incarnation.read()).await?.is_some();
         let partitions = self.config.partitions;
         let wanted = Topic::ALL.map(|topic| Wanted { name: self.config.topic(topic), partitions });
         let made = topics.ensure(&wanted).await?;
@@ -118,8 +119,24 @@ impl KafkaEventLog {
             let begin = self.incarnation.append().await?;
             self.delete_before(&self.incarnation.topic, begin).await?;
         }
-        self.incarnation.read_or_begin().await?;
+        self.when_known(|| self.incarnation.read_or_begin()).await?;
         Ok(())
+    }
+
+    /// Asks of a topic that is there, again where a broker does not know it yet: of several, each hears of a new one in its own time.
+    async fn when_known<T, F>(&self, ask: impl Fn() -> F) -> PortResult<T>
+    where
+        F: Future<Output = PortResult<T>>,
+    {
+        let deadline = self.queries.deadline();
+        loop {
+            match ask().await {
+                Err(error) if error.kind() == PortErrorKind::NotFound && !deadline.has_passed() => {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                }
+                answered => return answered,
+            }
+        }
     }
 
     /// Runs a query on the blocking pool.

@@ -14,7 +14,7 @@ use crate::error::{OpenError, panicked};
 use crate::queries::Queries;
 
 /// The pause between two looks at whether a new topic is there.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What topics are looked at and made with.
 pub(crate) struct Topics<'a> {
