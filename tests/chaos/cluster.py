@@ -7,13 +7,16 @@ import signal
 import time
 from pathlib import Path
 
+import components
 import urllib3
 from components import SERVERS, Backing, CannotStart
 from processes import Processes
 from service import EmbeddedService, binary, models
 
 COUNTS = {"indexing": 2, "query": 2}
-READY_SECONDS_MAX = 90
+READY_SECONDS_MAX = 180
+# On a busy machine a broker that was killed takes its time to start.
+components.START_SECONDS_MAX = 180
 STOP_SECONDS_MAX = 60
 SETTINGS = {
     # No call outlasts this, whatever is away: whoever waits hears of it.
@@ -136,11 +139,17 @@ class Cluster(EmbeddedService):
         for member in self.processes.members:
             self.await_ready(member.name)
 
-    def ended_by_themselves(self) -> list[str]:
-        """Processes that nobody killed and that are gone, with the end of their logs."""
+    def has_ended(self, name: str) -> bool:
+        """Whether a process that nobody killed is gone."""
         # Others kill meanwhile, and take the process from its member before.
-        running = [(member, member.popen) for member in self.processes.members if member.popen is not None]
-        gone = [member for member, popen in running if popen.poll() is not None and member.popen is popen]
+        member = self.member(name)
+        popen = member.popen
+        return popen is not None and popen.poll() is not None and member.popen is popen
+
+    def ended_by_themselves(self, supervised: set[str] = frozenset()) -> list[str]:
+        """Processes that nobody killed and that are gone, with the end of their logs; without those that somebody starts again."""
+        members = [member for member in self.processes.members if member.name not in supervised]
+        gone = [member for member in members if self.has_ended(member.name)]
         return [f"{member.name} ended by itself:\n{self.processes.log_end(member)}" for member in gone]
 
     def lose_log(self) -> None:

@@ -25,7 +25,7 @@ AFTER_SECONDS = (0.0, 2.0)
 AT_ONCE_SHARE = 0.3
 QUIET_SECONDS = (0.2, 1.5)
 # From a restart until every kind of call is acknowledged again.
-RECOVERY_SECONDS_MAX = 60
+RECOVERY_SECONDS_MAX = 180
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class Killer:
         self.starting = threading.Lock()
         # Processes that were started and have not been seen ready yet, and since when.
         self.started: dict[str, float] = {}
+        self.supervising = threading.Lock()
 
     def strike(self, round: Round) -> None:
         """One round, from the quiet before it to the recovery."""
@@ -139,6 +140,14 @@ class Killer:
         self.cluster.start_process(strike.victim, wait=False)
         self.started[strike.victim] = time.monotonic()
 
+    def go_on(self) -> None:
+        """Ends the run where something is broken, and starts again what ended since a server that it needs at its start was away."""
+        with self.supervising:
+            for name in list(self.started):
+                if self.cluster.has_ended(name):
+                    self.cluster.start_process(name, wait=False)
+        self.must_go_on()
+
     def look_who_is_ready(self) -> None:
         """Whoever is started becomes ready in time, where it is left alone."""
         for name, since in list(self.started.items()):
@@ -157,7 +166,7 @@ class Killer:
         """Lets the clients work, and ends early where a check has failed."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.must_go_on()
+            self.go_on()
             time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
 
     def await_progress(self, after: str, seconds_max: float) -> float:
@@ -165,7 +174,7 @@ class Killer:
         began = time.monotonic()
         before = self.progress()
         while True:
-            self.must_go_on()
+            self.go_on()
             now = self.progress()
             waiting = [name for name, count in now.items() if count <= before[name]]
             if not waiting:

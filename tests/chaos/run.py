@@ -93,7 +93,7 @@ class Run:
             raise failures[0]
         if self.history.violations:
             raise Broken("\n".join(f"{found.id}: {found.what}" for found in self.history.violations))
-        gone = self.cluster.ended_by_themselves()
+        gone = self.cluster.ended_by_themselves(supervised=set(self.killer.started))
         if gone:
             raise Broken("\n".join(gone))
 

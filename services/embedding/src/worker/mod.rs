@@ -11,13 +11,14 @@ mod photo;
 mod progress;
 
 use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, StreamExt};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
+use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument, Span};
 use vidimus_ports::{
     BlobStore, Clock, Encoders, EventLog, LogRecord, PortError, PortErrorKind, PortResult, Position, Random,
@@ -121,11 +122,11 @@ impl Worker {
             config,
             deps,
         };
-        shutdown.spawn(worker.run());
+        shutdown.spawn(Arc::new(worker).run());
     }
 
     /// Begins anew, at its commit, after any failure of the log.
-    async fn run(self) {
+    async fn run(self: Arc<Self>) {
         let mut pause = PAUSE_FIRST;
         while !self.shutdown.has_begun() {
             match self.consume(&mut pause).await {
@@ -142,10 +143,11 @@ impl Worker {
         }
     }
 
-    async fn consume(&self, pause: &mut Duration) -> PortResult<()> {
+    async fn consume(self: &Arc<Self>, pause: &mut Duration) -> PortResult<()> {
         let mut subscription = self.deps.log.subscribe(Topic::Photos, GROUP).await?;
         let mut progress = Progress::default();
-        let mut in_flight = FuturesUnordered::new();
+        // Each in a task of its own, so that none waits for the log to be read or a commit.
+        let mut in_flight = JoinSet::new();
         let mut committed_at = self.deps.clock.now();
         let most = self.config.photos_in_flight_max.get();
         loop {
@@ -156,10 +158,11 @@ impl Worker {
             let free = if is_ending { 0 } else { most - in_flight.len() };
             for record in self.take(&mut *subscription, free, in_flight.is_empty()).await? {
                 progress.taken(record.position);
-                in_flight.push(self.in_flight(record));
+                in_flight.spawn(Arc::clone(self).in_flight(record));
             }
             tokio::select! {
-                Some((position, ended)) = in_flight.next() => {
+                Some(joined) = in_flight.join_next() => {
+                    let (position, ended) = outcome(joined)?;
                     progress.ended(position, ended);
                     if ended == Ended::TooNew {
                         self.commit(&mut *subscription, &mut progress).await?;
@@ -191,7 +194,7 @@ impl Worker {
         subscription.next(free, wait).await
     }
 
-    async fn in_flight(&self, record: LogRecord) -> (Position, Ended) {
+    async fn in_flight(self: Arc<Self>, record: LogRecord) -> (Position, Ended) {
         let position = record.position;
         let span = traces::consumed(Topic::Photos, &record).unwrap_or_else(Span::none);
         (position, self.work(record).instrument(span).await)
@@ -214,4 +217,12 @@ impl Worker {
         }
         *pause = (*pause * 2).min(PAUSE_LAST);
     }
+}
+
+/// How a photo's task has ended. Its panic is the worker's.
+fn outcome(joined: Result<(Position, Ended), JoinError>) -> PortResult<(Position, Ended)> {
+    joined.map_err(|lost| match lost.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(lost) => PortError::new(PortErrorKind::Unavailable, "work on photo").because(lost.to_string()),
+    })
 }
