@@ -16,8 +16,8 @@ use crate::support::{Broker, after, config, free_port, read_until};
 const USER: &str = "vidimus";
 const PASSWORD: &str = "pa55-word";
 /// What a call may take where it is refused, and what a busy machine takes besides.
-const CALL_TIMEOUT: Duration = Duration::from_secs(6);
-const REFUSED_WITHIN: Duration = Duration::from_secs(25);
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+const REFUSED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A broker with a listener for each way in, and what its clients need.
 struct Fixture {
