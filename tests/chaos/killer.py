@@ -24,7 +24,7 @@ AFTER_SECONDS = (0.0, 2.0)
 # How many are struck at the very moment when the round begins.
 AT_ONCE_SHARE = 0.3
 QUIET_SECONDS = (0.2, 1.5)
-# From a restart until every kind of call is acknowledged again.
+# From a restart until every kind of call is acknowledged again, on a machine that has other work to do as well.
 RECOVERY_SECONDS_MAX = 180
 
 
