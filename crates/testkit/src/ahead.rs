@@ -14,7 +14,9 @@ use prost::Message;
 use vidimus::adapters::Adapters;
 use vidimus_domain::Nonce;
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
-use vidimus_domain::codec::FORMAT;
+use vidimus_domain::catalog::{Collection, UidEntry};
+use vidimus_domain::codec::{FORMAT, Stored};
+use vidimus_domain::record::Record;
 use vidimus_ports::faulty::BlobKind;
 use vidimus_ports::{
     Append, Blob, BlobEntry, BlobStore, Committed, Etag, EventLog, LogRecord, PortResult, Position,
@@ -28,6 +30,9 @@ pub const AHEAD: &str = "VIDIMUS_AHEAD";
 const FIELD: u64 = 1000;
 const LENGTH_DELIMITED: u64 = 2;
 const CONTENT: &[u8] = b"of the newer format";
+/// The newer program's format, of whatever it is: above every one that this program knows.
+const NEWER: u32 = Collection::NEWEST + 1;
+const _: () = assert!(NEWER > Record::NEWEST && NEWER > UidEntry::NEWEST && NEWER > FORMAT);
 
 /// The format, which is the first field of everything that has one.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -39,7 +44,7 @@ struct Head {
 /// Written by the newer program: another format, and a field more. What is no message with a format stays as it is.
 fn to_newer(bytes: &[u8]) -> Option<Vec<u8>> {
     let rest = after_head(bytes, FORMAT)?;
-    let mut newer = Head { format: FORMAT + 1 }.encode_to_vec();
+    let mut newer = Head { format: NEWER }.encode_to_vec();
     newer.extend_from_slice(rest);
     prost::encoding::encode_varint(FIELD << 3 | LENGTH_DELIMITED, &mut newer);
     prost::encoding::encode_varint(CONTENT.len() as u64, &mut newer);
@@ -49,7 +54,7 @@ fn to_newer(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// As the roles know it.
 fn from_newer(bytes: &[u8]) -> Option<Vec<u8>> {
-    let rest = after_head(bytes, FORMAT + 1)?;
+    let rest = after_head(bytes, NEWER)?;
     let mut older = Head { format: FORMAT }.encode_to_vec();
     older.extend_from_slice(rest);
     Some(older)
@@ -178,7 +183,7 @@ impl Subscription for AheadSubscription {
 
 #[cfg(test)]
 mod tests {
-    use vidimus_domain::codec::{DecodeError, Stored};
+    use vidimus_domain::codec::DecodeError;
     use vidimus_domain::event::Change;
     use vidimus_domain::{CollectionUid, ImageId, Part, TenantId, UnixMillis};
 
@@ -191,7 +196,7 @@ mod tests {
         let change =
             Change { part, image: ImageId::from_random([3; 16]), seen: Vec::new(), at: UnixMillis::new(4) };
         let newer = to_newer(&change.encode()).unwrap();
-        assert_eq!(Change::decode(&newer), Err(DecodeError::NewerFormat(FORMAT + 1)));
+        assert_eq!(Change::decode(&newer), Err(DecodeError::NewerFormat(NEWER)));
         let read = from_newer(&newer).unwrap();
         assert_eq!(Change::decode(&read).unwrap(), change);
         assert!(read.ends_with(CONTENT), "the roles see the field and pass over it");
