@@ -252,13 +252,16 @@ impl FaceModelName {
         let rest = placement.as_str().strip_prefix(self.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') && rest.len() > 1)
     }
+}
 
-    /// Whether the placement is one that only this collection is in.
+impl Placement {
+    /// The collection that is alone in this placement, by its name; none for one that collections share.
     #[must_use]
-    pub fn is_own(&self, placement: &Placement, uid: CollectionUid) -> bool {
-        let own = format!("{self}.{uid}");
-        let rest = placement.as_str().strip_prefix(&own);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    pub fn owner(&self) -> Option<CollectionUid> {
+        let (rest, last) = self.as_str().rsplit_once('.')?;
+        let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+        let uid = if is_number { rest.rsplit_once('.')?.1 } else { last };
+        uid.parse().ok()
     }
 }
 
@@ -372,8 +375,7 @@ mod tests {
             let (shared, own) =
                 (model.shared_placement(number).unwrap(), model.own_placement(uid, number).unwrap());
             assert!(model.may_be_in(&shared) && model.may_be_in(&own));
-            assert!(model.is_own(&own, uid) && !model.is_own(&shared, uid));
-            assert!(!model.is_own(&own, CollectionUid::from_random([8; 16])));
+            assert_eq!((own.owner(), shared.owner()), (Some(uid), None));
         }
         for other in ["sface", "sface-2021dec2", "sface-2021dec.", "x.sface-2021dec"] {
             assert!(!model.may_be_in(&placement(other)), "{other}");

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use vidimus_domain::point::{Gallery, Point, PointBody, ShownFace};
 use vidimus_domain::retention::Horizon;
-use vidimus_domain::{FaceId, Template, UnixMillis, Version};
+use vidimus_domain::{FaceId, Placement, Template, UnixMillis, Version};
 
 use crate::error::PortResult;
 
@@ -158,6 +158,13 @@ pub trait FaceIndex: Send + Sync {
 
     /// Removes all points of the gallery, erased ones too.
     async fn remove_part(&self, gallery: &Gallery) -> PortResult<()>;
+
+    /// Drops a placement that holds no point of any gallery, with what it takes on disk and in memory. False where it holds one, or
+    /// is being worked on: then it stays. Where it does not exist, that is done.
+    ///
+    /// What is written meanwhile may go with it, so whoever calls this MUST know that nothing is written there that must stay; and it
+    /// may take effect late, as every call.
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool>;
 
     /// Makes writes durable against power loss, and returns the time before which every write that had returned is so
     /// (by the given clock reading, taken before the call). `kill -9` alone loses no write that returned.

@@ -7,7 +7,7 @@ use std::{fs, io};
 use async_trait::async_trait;
 use tokio::sync::RwLock;
 use vidimus_domain::point::{Gallery, Point};
-use vidimus_domain::{FaceId, UnixMillis};
+use vidimus_domain::{FaceId, Placement, UnixMillis};
 use vidimus_ports::{
     FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortError, PortErrorKind, PortResult, RemoveIf,
 };
@@ -100,6 +100,11 @@ impl FaceIndex for Snapshots {
     async fn remove_part(&self, gallery: &Gallery) -> PortResult<()> {
         let _writing = self.quiet.read().await;
         self.inner.remove_part(gallery).await
+    }
+
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool> {
+        let _writing = self.quiet.read().await;
+        self.inner.drop_placement(placement).await
     }
 
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {

@@ -17,7 +17,7 @@ use vidimus_domain::geometry::{BoundingBox, Landmarks};
 use vidimus_domain::point::{Gallery, Point};
 use vidimus_domain::record::{Enrolled, Enrolment, Origin, PhotoKey, Record, Write, enrol};
 use vidimus_domain::retention::{Cutoffs, Horizon};
-use vidimus_domain::{FaceId, ImageId, Nonce, Template, UnixMillis};
+use vidimus_domain::{FaceId, ImageId, Nonce, Placement, Template, UnixMillis};
 use vidimus_indexing::{Baseline, Indexing, IndexingConfig, IndexingDeps};
 use vidimus_ports::clock::SystemClock;
 use vidimus_ports::faulty::{Fault, FaultPlan, FaultyFaceIndex, FlushedOnly, Gate, Moment, Stage};
@@ -105,6 +105,10 @@ impl FaceIndex for View {
 
     async fn remove_part(&self, gallery: &Gallery) -> PortResult<()> {
         self.index.remove_part(gallery).await
+    }
+
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool> {
+        self.index.drop_placement(placement).await
     }
 
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {

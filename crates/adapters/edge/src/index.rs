@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,15 +22,18 @@ use crate::error::{EdgeError, EdgeResult};
 use crate::filter::Replace;
 use crate::optimizer::Optimizer;
 use crate::reads::Page;
-use crate::shard::{PlacementStatistics, Shard, folder, placement_of};
+use crate::shard::{PlacementStatistics, Shard, folder, placement_of, remove_discarded};
 
 /// Reads that wait at most: more than any gateway lets in by default.
 const READS_WAITING_MAX: usize = 4096;
 
+/// Those that are open.
+type Shards = HashMap<Placement, Arc<Shard>>;
+
 /// A [`FaceIndex`] in folders under one root. See the crate's documentation.
 pub struct EdgeIndex {
     config: EdgeConfig,
-    shards: RwLock<HashMap<Placement, Arc<Shard>>>,
+    shards: Arc<RwLock<Shards>>,
     optimizer: Optimizer,
     /// Whether a write also replaces its own version: see [`EdgeIndex::recovered`].
     recovering: AtomicBool,
@@ -49,7 +53,7 @@ impl EdgeIndex {
         let context = "open index";
         let optimizer = Optimizer::start(config.optimize_after).map_err(|error| error.during(context))?;
         let index = Self {
-            shards: RwLock::default(),
+            shards: Arc::default(),
             optimizer,
             recovering: AtomicBool::new(false),
             reads: Turns::new(config.reads_max, READS_WAITING_MAX),
@@ -143,6 +147,18 @@ impl EdgeIndex {
         shards.insert(placement.clone(), Arc::clone(&shard));
         self.optimizer.mark(&shard);
         Ok(shard)
+    }
+
+    /// Drops a shard that holds nothing and that nobody is at. Whoever calls it may go away: it is done or left alone as a whole.
+    async fn drop_empty(&self, placement: &Placement) -> EdgeResult<bool> {
+        let mut shards = Arc::clone(&self.shards).write_owned().await;
+        self.optimizer.unmark(placement);
+        let (root, name) = (self.config.root.clone(), placement.clone());
+        let is_dropped = blocking(move || discard_empty(&mut shards, &name, &root)).await?;
+        if !is_dropped && let Some(shard) = self.shard(placement).await {
+            self.optimizer.mark(&shard);
+        }
+        Ok(is_dropped)
     }
 
     /// Runs a read; nothing where the placement is not there.
@@ -242,6 +258,10 @@ impl FaceIndex for EdgeIndex {
         self.change(shard, "remove part", move |shard| shard.remove_part(&part)).await
     }
 
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool> {
+        self.drop_empty(placement).await.map_err(|error| error.during("drop placement"))
+    }
+
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {
         self.flush_all().await.map_err(|error| error.during("flush index"))?;
         Ok(called_at)
@@ -262,12 +282,30 @@ impl FaceIndex for EdgeIndex {
 fn placements(config: &EdgeConfig) -> EdgeResult<Vec<Placement>> {
     let io = |error| EdgeError::io(&config.root)(error);
     std::fs::create_dir_all(&config.root).map_err(io)?;
+    remove_discarded(&config.root)?;
     let mut placements = Vec::new();
     for entry in std::fs::read_dir(&config.root).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
         placements.extend(name.to_str().and_then(placement_of));
     }
     Ok(placements)
+}
+
+/// Takes a shard out and removes it; false where it holds a point, or somebody is at it.
+fn discard_empty(shards: &mut Shards, placement: &Placement, root: &Path) -> EdgeResult<bool> {
+    let Some(shard) = shards.remove(placement) else { return Ok(true) };
+    let (kept, outcome) = match Arc::try_unwrap(shard) {
+        Err(shared) => (shared, Ok(false)),
+        Ok(shard) => match shard.is_empty() {
+            Ok(true) => match shard.discard(root) {
+                Ok(()) => return Ok(true),
+                Err((shard, error)) => (Arc::new(shard), Err(error)),
+            },
+            has_points => (Arc::new(shard), has_points),
+        },
+    };
+    shards.insert(placement.clone(), kept);
+    outcome
 }
 
 fn open_or_create(config: &EdgeConfig, placement: &Placement) -> EdgeResult<Shard> {

@@ -65,6 +65,17 @@ impl Optimizer {
         self.shared.tell(&state);
     }
 
+    /// Says that the placement is to be dropped: what was to be done there is not.
+    pub fn unmark(&self, placement: &Placement) {
+        let mut state = self.shared.lock();
+        state.waiting.remove(placement);
+        state.failures.remove(placement);
+        if state.waiting.is_empty() {
+            state.since = None;
+        }
+        self.shared.tell(&state);
+    }
+
     /// Waits until nothing is left to do, at once and not after the usual time. While others go on writing that may
     /// be never.
     ///

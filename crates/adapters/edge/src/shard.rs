@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use qdrant_edge::{
-    CreateIndex, CreateVectorName, EdgeShard, FieldIndexOperations, IntegerIndexParams, OperationError,
-    PayloadFieldSchema, PayloadSchemaParams, UpdateOperation, UuidIndexParams, VectorNameConfig,
-    VectorNameOperations,
+    CountRequest, CreateIndex, CreateVectorName, EdgeShard, FieldIndexOperations, IntegerIndexParams,
+    OperationError, PayloadFieldSchema, PayloadSchemaParams, UpdateOperation, UuidIndexParams,
+    VectorNameConfig, VectorNameOperations,
 };
 use serde_json::json;
 use vidimus_domain::Placement;
@@ -59,6 +59,25 @@ pub fn placement_of(folder_name: &str) -> Option<Placement> {
     folder_name.strip_suffix(".index").and_then(|name| name.parse().ok())
 }
 
+/// Where a placement's files lie while they are removed.
+fn discarded(root: &Path, placement: &Placement) -> PathBuf {
+    root.join(format!("{placement}.dropped"))
+}
+
+/// Removes what a crash has left of placements that were being dropped.
+///
+/// # Errors
+/// Where the disk fails.
+pub fn remove_discarded(root: &Path) -> EdgeResult<()> {
+    for entry in fs::read_dir(root).map_err(EdgeError::io(root))? {
+        let path = entry.map_err(EdgeError::io(root))?.path();
+        if path.extension().is_some_and(|ending| ending == "dropped") {
+            fs::remove_dir_all(&path).map_err(EdgeError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
 impl Shard {
     /// Opens what [`Shard::create`] made, and does again what the engine's log has and its segments lack.
     ///
@@ -108,6 +127,35 @@ impl Shard {
         fs::rename(&draft, &path).map_err(EdgeError::io(&path))?;
         sync_folder(&config.root)?;
         Self::open(config, placement)
+    }
+
+    /// Whether it holds no point, erased ones counted too.
+    ///
+    /// # Errors
+    /// Where the engine fails.
+    pub fn is_empty(&self) -> EdgeResult<bool> {
+        let everything = CountRequest { filter: None, exact: true };
+        Ok(self.engine.count(everything)? == 0)
+    }
+
+    /// Removes it with its files. The folder is renamed first: what a crash leaves of it is removed at the next opening, and
+    /// is never taken for a damaged shard.
+    ///
+    /// # Errors
+    /// Where the disk fails: then the shard is given back, unless its folder is renamed already.
+    pub fn discard(self, root: &Path) -> Result<(), (Self, EdgeError)> {
+        let (path, gone) = (folder(root, &self.placement), discarded(root, &self.placement));
+        if let Err(error) = fs::rename(&path, &gone) {
+            return Err((self, EdgeError::io(&path)(error)));
+        }
+        drop(self);
+        // Whatever fails from here on is made good at the next opening.
+        let removed =
+            sync_folder(root).and_then(|()| fs::remove_dir_all(&gone).map_err(EdgeError::io(&gone)));
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the files of an index collection that was dropped go at the next start");
+        }
+        Ok(())
     }
 
     /// The placement.

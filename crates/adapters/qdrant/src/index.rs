@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use vidimus_domain::point::{Gallery, Point};
-use vidimus_domain::{FaceId, UnixMillis};
+use vidimus_domain::{FaceId, Placement, UnixMillis};
 use vidimus_ports::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, PortResult, RemoveIf};
 
 use crate::address::Address;
@@ -137,6 +137,16 @@ impl FaceIndex for QdrantIndex {
         let removed = self.remove_all(gallery).await;
         let removed = self.changed(gallery, removed);
         self.or_absent(gallery, removed, ()).map_err(|error| error.during("remove part"))
+    }
+
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool> {
+        let dropped = match self.count_everybodys(placement).await {
+            Ok(0) => self.layout.drop(placement).await.map(|()| true),
+            Ok(_) => Ok(false),
+            Err(error) if error.is_absence() => Ok(true),
+            Err(error) => Err(error),
+        };
+        dropped.map_err(|error| error.during("drop placement"))
     }
 
     /// The servers flush by themselves; this asks each whether its connection has held, which says that what was written

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use qdrant_client::qdrant::create_vector_name_request::VectorConfig;
 use qdrant_client::qdrant::vectors_config::Config;
 use qdrant_client::qdrant::{
-    CollectionInfo, CreateCollection, CreateFieldIndexCollection, CreateVectorNameRequest,
+    CollectionInfo, CreateCollection, CreateFieldIndexCollection, CreateVectorNameRequest, DeleteCollection,
     DenseVectorCreationConfig, Distance, GetCollectionInfoRequest, ListCollectionsRequest, VectorParams,
     VectorParamsMap, VectorsConfig,
 };
@@ -119,6 +119,25 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// Drops the placement's collection; where there is none, that is done.
+    ///
+    /// # Errors
+    /// Where the servers are away.
+    pub async fn drop(&self, placement: &Placement) -> QdrantResult<()> {
+        let wait = self.config.removal_timeout;
+        let message =
+            DeleteCollection { collection_name: self.collection(placement), timeout: seconds(wait) };
+        let dropped = self
+            .connections
+            .call(wait, message, |service, request| async move { collections(service).delete(request).await })
+            .await;
+        self.forget(placement);
+        match dropped {
+            Err(error) if !error.is_absence() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The collection is not what it was: looks again next time.

@@ -7,7 +7,7 @@ use qdrant_client::qdrant::{
 };
 use uuid::Uuid;
 use vidimus_domain::point::{Gallery, LivePoint, Point, PointBody};
-use vidimus_domain::{FaceId, Part, Template};
+use vidimus_domain::{FaceId, Part, Placement, Template};
 use vidimus_ports::{Candidate, Hits, IndexSearch, ListedPoint, Listing};
 
 use crate::counts::{Counted, Known, Writes};
@@ -167,10 +167,25 @@ impl QdrantIndex {
     }
 
     async fn count_filtered(&self, gallery: &Gallery, filter: Filter, exact: bool) -> QdrantResult<u64> {
+        self.count_in(&gallery.placement, Some(filter), exact).await
+    }
+
+    /// How many points the placement has, whosoever they are: the one call that has no part, for it says nothing but a number to
+    /// whoever may drop it.
+    pub(crate) async fn count_everybodys(&self, placement: &Placement) -> QdrantResult<u64> {
+        self.count_in(placement, None, true).await
+    }
+
+    async fn count_in(
+        &self,
+        placement: &Placement,
+        filter: Option<Filter>,
+        exact: bool,
+    ) -> QdrantResult<u64> {
         let wait = self.config.try_timeout;
         let message = CountPoints {
-            collection_name: self.layout.collection(&gallery.placement),
-            filter: Some(filter),
+            collection_name: self.layout.collection(placement),
+            filter,
             exact: Some(exact),
             read_consistency: majority(),
             timeout: seconds(wait),

@@ -69,6 +69,7 @@ pub async fn conforms(subject: &Subject) -> PortResult<()> {
     reads::what_has_expired_is_listed_in_batches(subject).await?;
     writes::removal_keeps_its_condition(subject).await?;
     writes::a_part_goes_as_a_whole(subject).await?;
+    writes::only_an_empty_placement_is_dropped(subject).await?;
     writes::flush_covers_what_returned(subject).await?;
     writes::other_dimensions_are_refused(subject).await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use vidimus_domain::point::{Gallery, Point};
-use vidimus_domain::{FaceId, UnixMillis};
+use vidimus_domain::{FaceId, Placement, UnixMillis};
 
 use super::stage::{Interference, Stage, around};
 use crate::error::PortResult;
@@ -59,6 +59,10 @@ impl FaceIndex for FaultyFaceIndex {
 
     async fn remove_part(&self, gallery: &Gallery) -> PortResult<()> {
         around(&*self.interference, Stage::IndexRemove, self.inner.remove_part(gallery)).await
+    }
+
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool> {
+        around(&*self.interference, Stage::IndexRemove, self.inner.drop_placement(placement)).await
     }
 
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use vidimus_domain::point::{Gallery, Point};
-use vidimus_domain::{FaceId, UnixMillis};
+use vidimus_domain::{FaceId, Placement, UnixMillis};
 
 use crate::error::PortResult;
 use crate::face_index::{FaceIndex, Hits, IndexSearch, ListedPoint, Listing, RemoveIf};
@@ -39,6 +39,7 @@ enum Effect {
     Write(Gallery, Vec<Point>),
     Remove(Gallery, Vec<RemoveIf>),
     RemovePart(Gallery),
+    DropPlacement(Placement),
 }
 
 impl Effect {
@@ -47,6 +48,7 @@ impl Effect {
             Self::Write(gallery, points) => index.write(gallery, points).await,
             Self::Remove(gallery, points) => index.remove(gallery, points).await,
             Self::RemovePart(gallery) => index.remove_part(gallery).await,
+            Self::DropPlacement(placement) => index.drop_placement(placement).await.map(drop),
         }
     }
 }
@@ -121,6 +123,15 @@ impl FaceIndex for FlushedOnly {
 
     async fn remove_part(&self, gallery: &Gallery) -> PortResult<()> {
         self.perform(Effect::RemovePart(gallery.clone())).await
+    }
+
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool> {
+        let mut effects = self.effects.lock().await;
+        let is_dropped = self.serving().drop_placement(placement).await?;
+        if is_dropped {
+            effects.volatile.push(Effect::DropPlacement(placement.clone()));
+        }
+        Ok(is_dropped)
     }
 
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {

@@ -79,6 +79,12 @@ impl MemoryFaceIndex {
         Self::default()
     }
 
+    /// Whether the placement exists.
+    #[must_use]
+    pub fn has_placement(&self, placement: &Placement) -> bool {
+        self.placements().contains_key(placement)
+    }
+
     fn placements(&self) -> MutexGuard<'_, HashMap<Placement, Points>> {
         self.placements.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,6 +183,15 @@ impl FaceIndex for MemoryFaceIndex {
             stored.by_face.retain(|_, present| present.part != gallery.part);
         }
         Ok(())
+    }
+
+    async fn drop_placement(&self, placement: &Placement) -> PortResult<bool> {
+        let mut placements = self.placements();
+        let is_empty = placements.get(placement).is_none_or(|points| points.by_face.is_empty());
+        if is_empty {
+            placements.remove(placement);
+        }
+        Ok(is_empty)
     }
 
     async fn flush(&self, called_at: UnixMillis) -> PortResult<UnixMillis> {

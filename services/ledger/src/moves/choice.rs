@@ -51,7 +51,7 @@ impl Goal {
 /// Refuses to take up a move that goes elsewhere than is asked for.
 pub(super) fn check_goal(collection: &Collection, moving: &Move, to: &Goal) -> Result<(), Failure> {
     let (goes_to, model) = destination(collection, moving);
-    let is_own = model.is_own(goes_to, collection.uid);
+    let is_own = goes_to.owner() == Some(collection.uid);
     let is_model = to.face_model()?.is_none_or(|asked| asked == *model);
     let agrees = match &to.destination {
         Destination::Another => true,
@@ -107,7 +107,7 @@ fn candidates(
     let shared =
         || (1..=NAMES_MAX).map(|number| model.shared_placement(number)).collect::<Result<Vec<_>, _>>();
     Ok(match to {
-        Destination::Another if collection.face_model().is_own(&collection.placements.read, uid) => own()?,
+        Destination::Another if collection.placements.read.owner() == Some(uid) => own()?,
         Destination::Another | Destination::Shared => shared()?,
         Destination::Own => own()?,
         Destination::Named(name) => {
@@ -116,6 +116,10 @@ fn candidates(
                 let message = format!(
                     "{name} is no placement of the face model {model}: those are {model} and {model}.SOMETHING"
                 );
+                return Err(Failure::new(ErrorCode::InvalidParameter, message));
+            }
+            if placement.owner().is_some_and(|owner| owner != uid) {
+                let message = format!("{name} is another collection's own: it goes when that leaves it");
                 return Err(Failure::new(ErrorCode::InvalidParameter, message));
             }
             vec![placement]

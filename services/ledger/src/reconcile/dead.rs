@@ -38,8 +38,9 @@ impl Reconciler {
         found: &mut Reconciled,
     ) -> Result<(), Failure> {
         let part = dead.part;
+        let mut is_gone = true;
         for gallery in &dead.galleries {
-            self.deps.index.remove_part(gallery).await.map_err(failure_from_port)?;
+            is_gone &= self.clear(gallery).await.map_err(failure_from_port)?;
         }
         let contents = BlobPrefix::collection_contents(&part);
         let removed = self.remove_all(&contents).await.map_err(failure_from_port)?;
@@ -48,7 +49,7 @@ impl Reconciler {
         }
         let now = self.deps.clock.now();
         let seen_at = *self.seen_dead.entry(part).or_insert(now);
-        if removed == 0 && now.since(seen_at) >= ERASED_KEPT {
+        if is_gone && removed == 0 && now.since(seen_at) >= ERASED_KEPT {
             self.deps.catalog.forget_dead(dead).await?;
             self.seen_dead.remove(&part);
         }

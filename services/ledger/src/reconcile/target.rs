@@ -7,6 +7,7 @@ use vidimus_domain::catalog::Collection;
 use vidimus_domain::point::Gallery;
 use vidimus_domain::record::{WantedModels, is_fresh};
 use vidimus_domain::{Failure, ImageId, Part, Placement, UnixMillis};
+use vidimus_ports::PortResult;
 use vidimus_runtime::errors::failure_from_port;
 
 use super::{Reconciled, Reconciler, Scope};
@@ -86,9 +87,9 @@ impl Reconciler {
             }
             let gallery = collection.gallery_in(placement);
             let losses = self.deps.index.losses();
-            self.deps.index.remove_part(&gallery).await.map_err(failure_from_port)?;
+            let is_gone = self.clear(&gallery).await.map_err(failure_from_port)?;
             let done_at = self.deps.clock.now();
-            if collection.placements.cleared(placement, (began_at, done_at)).is_some() {
+            if is_gone && collection.placements.cleared(placement, (began_at, done_at)).is_some() {
                 let clearing = Clearing { began_at, done_at, losses };
                 self.remember_clean(gallery, clearing).await?;
             }
@@ -97,6 +98,16 @@ impl Reconciler {
             self.deps.catalog.cleared(part, None).await?;
         }
         Ok(())
+    }
+
+    /// Removes what a gallery has that nothing is read from any more; with it goes a placement of its collection's own. False where that
+    /// is still there, because something has just come late: the next walk clears it again.
+    pub(super) async fn clear(&self, gallery: &Gallery) -> PortResult<bool> {
+        self.deps.index.remove_part(gallery).await?;
+        if gallery.placement.owner() != Some(gallery.part.collection) {
+            return Ok(true);
+        }
+        self.deps.index.drop_placement(&gallery.placement).await
     }
 
     /// Remembers in the catalog that the placement is clean, once the first clearing after which nothing could come is durable: what

@@ -9,7 +9,7 @@ use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Change;
 use vidimus_domain::placements::MoveStage;
 use vidimus_domain::record::{Record, projection};
-use vidimus_domain::{ErrorCode, Placement};
+use vidimus_domain::{CollectionUid, ErrorCode, Placement};
 use vidimus_ledger::{Destination, Goal, Ledger, MoveProgress, MoveState, Walk};
 use vidimus_ports::{EventLog, FaceIndex, ListedPoint, Listing, Position, RemoveIf, Topic};
 
@@ -44,6 +44,10 @@ impl World {
     async fn points_in(&self, placement: &str) -> Vec<ListedPoint> {
         let gallery = self.collection.gallery_in(&placement.parse().unwrap());
         self.index.scroll(&gallery, Listing::Everything, None, 1000).await.unwrap()
+    }
+
+    fn has_placement(&self, placement: &str) -> bool {
+        self.index.has_placement(&placement.parse().unwrap())
     }
 
     async fn begin(&self, ledger: &Arc<Ledger>, to: Destination) -> Result<MoveProgress, ErrorCode> {
@@ -214,6 +218,35 @@ async fn what_was_left_is_cleared_until_nothing_can_come_and_then_forgotten() {
 }
 
 #[tokio::test]
+async fn a_placement_of_its_own_is_dropped_when_it_is_left() {
+    let world = World::new().await;
+    let [_, _, live] = enrolled(&world).await;
+    let ledger = world.ledger();
+    let own = world.begin(&ledger, Destination::Own).await.unwrap().to;
+    assert_eq!(world.until_ended(&ledger).await.state, MoveState::Done);
+    assert!(world.has_placement("model"), "others may be there");
+    assert!(world.has_placement(&own));
+    world.begin(&ledger, Destination::Named("model.2".to_owned())).await.unwrap();
+    assert_eq!(world.until_ended(&ledger).await.state, MoveState::Done);
+    assert!(!world.has_placement(&own));
+    // A projection that slept makes it again.
+    let late = projection(&live, world.collection.face_model(), world.now()).write;
+    world.index.write(&world.collection.gallery_in(&own.parse().unwrap()), &late).await.unwrap();
+    world.clock.advance(DAY * 2);
+    ledger.reconcile(Walk::Changed).await.unwrap();
+    assert!(!world.has_placement(&own));
+    assert_eq!(world.placements().await, ("model.2".to_owned(), Vec::new()));
+}
+
+#[tokio::test]
+async fn another_collections_own_placement_is_not_entered() {
+    let world = World::new().await;
+    let other = CollectionUid::from_random([9; 16]);
+    let named = Destination::Named(format!("model.{other}.2"));
+    assert_eq!(world.begin(&world.ledger(), named).await, Err(ErrorCode::InvalidParameter));
+}
+
+#[tokio::test]
 async fn a_move_that_is_given_up_leaves_nothing_in_its_target() {
     let world = World::new().await;
     enrolled(&world).await;
@@ -227,7 +260,7 @@ async fn a_move_that_is_given_up_leaves_nothing_in_its_target() {
     let given_up = ledger.cancel_move(tenant, name).await.unwrap();
     assert_eq!(given_up.state, MoveState::GivenUp);
     world.until(async || world.progress(&ledger).await.state == MoveState::Stopped).await;
-    assert_eq!(world.points_in(&given_up.to).await, []);
+    assert!(!world.has_placement(&given_up.to));
     assert_eq!(world.placements().await.0, "model");
     assert_eq!(world.points_in("model").await.len(), 2);
 }
@@ -236,16 +269,16 @@ async fn a_move_that_is_given_up_leaves_nothing_in_its_target() {
 async fn a_dead_collections_points_go_wherever_they_lie() {
     let world = World::new().await;
     enrolled(&world).await;
-    world
-        .catalog
-        .begin_move(&world.part(), (&"model.2".parse().unwrap(), world.collection.face_model()))
-        .await
-        .unwrap();
+    let model = world.collection.face_model();
+    let target = model.own_placement(world.collection.uid, 1).unwrap();
+    world.catalog.begin_move(&world.part(), (&target, model)).await.unwrap();
+    let own = target.to_string();
     for image in world.blobs_images().await {
         world.index_change(&Change { part: world.part(), image, seen: Vec::new(), at: world.now() }).await;
     }
-    assert_eq!((world.points_in("model").await.len(), world.points_in("model.2").await.len()), (2, 2));
+    assert_eq!((world.points_in("model").await.len(), world.points_in(&own).await.len()), (2, 2));
     world.catalog.delete_collection(world.collection.tenant, &world.collection.name).await.unwrap();
     world.ledger().reconcile(Walk::Changed).await.unwrap();
-    assert_eq!((world.points_in("model").await.len(), world.points_in("model.2").await.len()), (0, 0));
+    assert_eq!((world.points_in("model").await.len(), world.points_in(&own).await.len()), (0, 0));
+    assert!(world.has_placement("model") && !world.has_placement(&own));
 }

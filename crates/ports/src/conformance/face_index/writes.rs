@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use vidimus_domain::point::{Gallery, Point, PointBody};
-use vidimus_domain::{FaceId, Template, Version};
+use vidimus_domain::{FaceId, Placement, Template, Version};
 
 use super::{HOUR, LIVE, NOW, Subject, along, blend, erased, live, live_until, search, sorted};
 use crate::error::{PortErrorKind, PortResult};
@@ -223,6 +223,35 @@ pub async fn a_part_goes_as_a_whole(subject: &Subject) -> PortResult<()> {
         let hits = subject.index.search(search(gallery, &along(0))).await?;
         assert_eq!(hits.candidates.len(), left.saturating_sub(1));
     }
+    Ok(())
+}
+
+/// A placement goes when nothing of anybody is left in it; it can be made anew, for templates of another dimension too.
+pub async fn only_an_empty_placement_is_dropped(subject: &Subject) -> PortResult<()> {
+    let index = &subject.index;
+    let name = format!("{}.dropped", subject.absent);
+    let placement: Placement = name.parse().unwrap_or_else(|error| unreachable!("{error}"));
+    let there = || Gallery { placement: placement.clone(), ..subject.gallery() };
+    let (live_one, erased_one) = (there(), there());
+    assert!(index.drop_placement(&placement).await?, "what does not exist is dropped");
+    let face = subject.face();
+    subject.write(&live_one, &[live(face, 1, along(0))]).await?;
+    subject.write(&erased_one, &[erased(subject.face(), 1)]).await?;
+    for left in [&live_one, &erased_one] {
+        assert!(!index.drop_placement(&placement).await?, "something is left");
+        assert!(!index.scroll(left, Listing::Everything, None, 1).await?.is_empty(), "and stays");
+        index.remove_part(left).await?;
+    }
+    for _ in 0..2 {
+        assert!(index.drop_placement(&placement).await?, "nothing is left");
+    }
+    assert_eq!(subject.stored(&live_one, face).await?, None);
+    assert_eq!(index.count(&live_one, LIVE).await?, 0);
+    let shorter = Template::normalised(vec![1.0; 64]).unwrap_or_else(|error| unreachable!("{error}"));
+    subject.write(&live_one, &[live(face, 1, shorter.clone())]).await?;
+    assert_eq!(subject.found(&live_one, &shorter).await?, [face], "it is made anew");
+    index.remove_part(&live_one).await?;
+    assert!(index.drop_placement(&placement).await?);
     Ok(())
 }
 
