@@ -99,12 +99,17 @@ class Watch(threading.Thread):
             pause = max(INTERVAL_SECONDS, (time.monotonic() - began) / LOOKING_SHARE)
 
     def look_at_points(self) -> None:
-        """I5, where the index answers."""
+        """I5, where the index answers.
+
+        A server that is killed while it flushes may come back with points as they were before: what it was told last it is told
+        again, and no search is answered until then. So a look that begins after such an answer sees none of them.
+        """
+        may_lag = self.history.last_search_asked <= self.cluster.index_killed_at
         try:
             now = self.points.versions()
         except grpc.RpcError:
             return
-        self.versions = self.history.saw_versions(self.versions, now)
+        self.versions = self.history.saw_versions(self.versions, now, may_lag)
 
     def look_at_processes(self) -> None:
         """What those count that answer."""

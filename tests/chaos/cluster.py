@@ -13,6 +13,7 @@ from components import SERVERS, Backing, CannotStart
 from processes import Processes
 from service import EmbeddedService, binary, models
 
+INDEX = "qdrant"
 COUNTS = {"indexing": 2, "query": 2}
 READY_SECONDS_MAX = 180
 # On a busy machine a broker that was killed takes its time to start.
@@ -40,6 +41,8 @@ class Cluster(EmbeddedService):
         self.programs: dict[str, Path] = {}
         self.own: dict[str, dict[str, str]] = {}
         self.settings: dict[str, str] = {}
+        # When it was killed last.
+        self.index_killed_at = 0.0
 
     def start(self) -> None:
         """Starts everything and waits until it is ready."""
@@ -101,6 +104,8 @@ class Cluster(EmbeddedService):
             popen, member.popen = member.popen, None
             popen.kill()
             popen.wait()
+        if name == INDEX:
+            self.index_killed_at = time.monotonic()
 
     def restart(self, name: str) -> None:
         """Starts again what was killed, on the same ports and data."""

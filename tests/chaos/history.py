@@ -1,6 +1,7 @@
 """What clients asked and what they were told, and the checks that each answer must pass. Threads share it."""
 
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -38,12 +39,13 @@ class Slot:
 
 @dataclass(frozen=True)
 class Asked:
-    """A search, and how many had been deleted before it was asked."""
+    """A search, how many had been deleted before it was asked, and when that was."""
 
     tenant: str
     faces_max: int
     threshold: float
     deleted: int
+    at: float
 
 
 class History:
@@ -60,7 +62,11 @@ class History:
         # Faces and users whose deletion was acknowledged, by the order of that; their names are not used again.
         self.deleted: dict[str, int] = {}
         self.answered_searches: set[str] = set()
+        # When the one was asked that was asked last of those that were answered.
+        self.last_search_asked = 0.0
         self.slots: dict[str, list[Slot]] = {}
+        # How often points were seen as they had been before, after the index was killed and before it was told its tail again.
+        self.lags = 0
 
     def violated(self, id: str, what: str) -> None:
         """Notes a broken invariant."""
@@ -103,12 +109,13 @@ class History:
     def asks(self, tenant: str, faces_max: int, threshold: float) -> Asked:
         """A search is about to be asked."""
         with self.lock:
-            return Asked(tenant, faces_max, threshold, len(self.deleted))
+            return Asked(tenant, faces_max, threshold, len(self.deleted), time.monotonic())
 
     def answered(self, asked: Asked, request_id: str, matches: list[Match]) -> None:
         """A search was answered: I1, I3 and I6 by the answer alone, I8 once the audit log is written."""
         with self.lock:
             self.answered_searches.add(request_id)
+            self.last_search_asked = max(self.last_search_asked, asked.at)
         strangers = [match for match in matches if not match.name.startswith(f"{asked.tenant}-")]
         self.check("I1", not strangers, f"{asked.tenant} was shown {strangers}")
         back = [match.face for match in matches if self.was_deleted(match.face, asked)]
@@ -118,8 +125,11 @@ class History:
         holds = is_sorted and len(scores) <= asked.faces_max and all(score >= asked.threshold for score in scores)
         self.check("I6", holds, f"at most {asked.faces_max} from {asked.threshold} on, by score: {scores}")
 
-    def saw_versions(self, before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
-        """The index was read: no point is older than it was. What is known of the points after that."""
+    def saw_versions(self, before: dict[str, int], now: dict[str, int], may_lag: bool = False) -> dict[str, int]:
+        """The index was read: no point is older than it was, unless it `may_lag`; then it is to catch up. The highest versions seen."""
         back = {face: (before[face], version) for face, version in now.items() if version < before.get(face, 0)}
-        self.check("I5", not back, f"versions went back: {back}")
-        return {**before, **now}
+        if back and may_lag:
+            self.lags += 1
+        else:
+            self.check("I5", not back, f"versions went back: {back}")
+        return {**before, **{face: max(version, before.get(face, 0)) for face, version in now.items()}}

@@ -132,6 +132,7 @@ class Run:
         self.history.checks["I10"] += 1
         self.watch.ending.set()
         self.watch.join()
+        self.watch.look_at_points()
         self.must_go_on()
         if not self.watch.versions:
             raise Broken("no point was ever seen, so I5 was not looked at")
@@ -176,6 +177,7 @@ class Run:
             ),
             "not answered: " + ", ".join(f"{reason} {count}" for reason, count in self.history.refusals.most_common()),
             "checks: " + ", ".join(f"{id} {count}" for id, count in sorted(self.history.checks.items())),
+            f"points of a killed index as they had been before, until it was told again: seen {self.history.lags} times",
             f"slowest recovery: {slowest:.1f} s after {after}",
             "most memory: " + ", ".join(f"{name} {rss:.0f} MiB" for name, rss in sorted(self.watch.rss_mib.items())),
         ]

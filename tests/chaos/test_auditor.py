@@ -61,6 +61,24 @@ def test_versions_may_only_grow() -> None:
     assert broken(history) == {"I5"}
 
 
+def test_what_a_killed_index_brings_back_must_catch_up() -> None:
+    history = History()
+    known = history.saw_versions(history.saw_versions({}, {"a": 5}), {"a": 4}, may_lag=True)
+    assert (history.violations, history.lags) == ([], 1)
+    history.saw_versions(known, {"a": 5})
+    assert not history.violations
+    history.saw_versions(known, {"a": 4})
+    assert broken(history) == {"I5"}
+
+
+def test_it_is_known_when_the_last_answered_search_was_asked() -> None:
+    history = History()
+    first, second = history.asks(TENANT, 10, 80.0), history.asks(TENANT, 10, 80.0)
+    history.answered(second, "b", [])
+    history.answered(first, "a", [])
+    assert history.last_search_asked == second.at
+
+
 @pytest.mark.parametrize(
     ("listed", "matched", "breaks"),
     [
