@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed test-chaos chaos outage stack stack-down test-qdrant fuzz bench bench-distributed fmt clippy deny requirements clean
+.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed e2e-distributed-moves e2e-distributed-others test-chaos chaos outage stack stack-down test-qdrant fuzz bench bench-distributed fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-21s %s\n' "$$name" "$$text"; done
@@ -90,7 +90,14 @@ outage: build models seaweedfs kafka ## Takes broker, S3 server and index away f
 
 # QDRANT_URL=http://host:6334 names a real server, QDRANT_API_KEY its key. Collections are made there and dropped again.
 test-e2e-distributed: ## Runs the same tests against one process for each role, over Kafka, SeaweedFS and qdrant-dev.
-	$(STAGE) "end-to-end tests, distributed" env VIDIMUS_DEPLOYMENT=distributed $(VIDIMUS_PYTHON) -m pytest tests/e2e
+	$(STAGE) "end-to-end tests, distributed" $(MAKE) -j2 --output-sync=target e2e-distributed-moves e2e-distributed-others
+
+# Moves wait for leases and flushes more than they work, so the other tests run beside them, over servers of their own.
+e2e-distributed-moves:
+	@VIDIMUS_DEPLOYMENT=distributed $(VIDIMUS_PYTHON) -m pytest tests/e2e -m moves
+
+e2e-distributed-others:
+	@VIDIMUS_DEPLOYMENT=distributed $(VIDIMUS_PYTHON) -m pytest tests/e2e -m "not moves"
 
 # BROKERS=3 for a cluster of three.
 stack: seaweedfs kafka build models ## Starts the distributed service here: Kafka, SeaweedFS, qdrant-dev, a process for each role.

@@ -99,6 +99,11 @@ class DistributedService(EmbeddedService):
     def admin_flags(self) -> list[str]:
         return []
 
+    def index_collections(self) -> set[str]:
+        prefix = f"{self.name}-"
+        made = (backing().folder / "qdrant/collections").glob(f"{prefix}*.collection")
+        return {path.stem.removeprefix(prefix) for path in made}
+
     def admin_environment(self) -> dict[str, str]:
         return {**self.settings, **self.processes.admin_settings()}
 

@@ -130,6 +130,10 @@ class EmbeddedService:
         """The flags that say which service is meant."""
         return ["--data", str(self.data)]
 
+    def index_collections(self) -> set[str]:
+        """The index collections that there are."""
+        return {path.stem for path in (self.data / "index").glob("*.index")}
+
     def admin_environment(self) -> dict[str, str]:
         """The settings that say which service is meant."""
         return {}

@@ -10,6 +10,8 @@ from asking import enrol, face_count, face_ids, search
 from service import Service, binary, is_distributed, models
 from test_rebuild import TENANT, Searching, begin_rebuild, end_rebuild, shown, words
 
+pytestmark = pytest.mark.moves
+
 HALF = "sface-2021dec-half"
 
 

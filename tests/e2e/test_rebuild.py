@@ -11,9 +11,12 @@ import pytest
 from asking import enrol, face_count, face_ids, refusal, search
 from service import Service, binary, is_distributed, models
 
+pytestmark = pytest.mark.moves
+
 TENANT = "first"
 # Qdrant is believed to have what it was told half a minute ago.
 REBUILD_SECONDS_MAX = 240
+DROPPED_SECONDS_MAX = 30
 
 
 @pytest.fixture
@@ -133,9 +136,15 @@ def test_a_collection_moves_to_an_index_collection_of_its_own_and_back(own, peop
         moved = end_rebuild(begin_rebuild(own, "--own"))
         assert moved["to"].startswith(f"{model}.") and len(moved["to"]) > len(model) + 30
         assert shown(own) == (moved["to"], "no")
+        assert moved["to"] in own.index_collections()
         back = end_rebuild(begin_rebuild(own, "--shared"))
     # Where it was at first something might come late for about two days.
     assert (back["from"], back["to"]) == (moved["to"], f"{model}.2")
+    deadline = time.monotonic() + DROPPED_SECONDS_MAX
+    while moved["to"] in own.index_collections():
+        assert time.monotonic() < deadline, "its own is dropped, a lease after it was left"
+        time.sleep(0.2)
+    assert own.index_collections() == {model, f"{model}.2"}
     too_early = own.admin_refusal(*words("--placement", model))
     assert "left" in too_early and "two days" in too_early
     assert search(client, "people", photos.biden) == [biden]

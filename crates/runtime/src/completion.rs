@@ -19,16 +19,11 @@ const ATTEMPTS_MAX: usize = 32;
 /// Brings records to have the templates that are wanted.
 #[derive(Clone)]
 pub struct Completion {
-    /// Photos.
-    pub blobs: Arc<dyn BlobStore>,
-    /// What is wanted.
-    pub catalog: Arc<Catalog>,
-    /// Records.
-    pub records: Records,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Nonces.
-    pub random: Arc<dyn Random>,
+    blobs: Arc<dyn BlobStore>,
+    catalog: Arc<Catalog>,
+    records: Records,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
 }
 
 /// What came of it.
@@ -58,6 +53,23 @@ pub trait MakeTemplates: Send + Sync {
 }
 
 impl Completion {
+    /// Of the records and photos in `blobs`; the catalog says what is wanted.
+    #[must_use]
+    pub fn new(
+        blobs: &Arc<dyn BlobStore>,
+        catalog: &Arc<Catalog>,
+        clock: &Arc<dyn Clock>,
+        random: &Arc<dyn Random>,
+    ) -> Self {
+        Self {
+            blobs: Arc::clone(blobs),
+            catalog: Arc::clone(catalog),
+            records: Records::new(Arc::clone(blobs), Arc::clone(clock)),
+            clock: Arc::clone(clock),
+            random: Arc::clone(random),
+        }
+    }
+
     /// Sees to it that every face of the record has a template of each face model that is wanted. What is wanted is read from the store
     /// after the record, so that it is no older than what the record has.
     ///

@@ -107,13 +107,7 @@ impl Ingestion {
     #[must_use]
     pub fn new(config: IngestionConfig, deps: IngestionDeps, registry: &mut Registry) -> Self {
         let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
-        let completion = Completion {
-            blobs: Arc::clone(&deps.blobs),
-            catalog: Arc::clone(&deps.catalog),
-            records: records.clone(),
-            clock: Arc::clone(&deps.clock),
-            random: Arc::clone(&deps.random),
-        };
+        let completion = Completion::new(&deps.blobs, &deps.catalog, &deps.clock, &deps.random);
         let backlog = |limit| Backlog::new(Arc::clone(&deps.log), Arc::clone(&deps.clock), limit);
         Self {
             backlog: backlog(BacklogLimit {

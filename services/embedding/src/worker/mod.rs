@@ -106,13 +106,7 @@ impl Worker {
     /// Starts a worker, which runs until `shutdown` begins, and ends what it has in flight before it ends itself.
     pub fn start(config: WorkerConfig, deps: WorkerDeps, shutdown: &Shutdown, registry: &mut Registry) {
         let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
-        let completion = Completion {
-            blobs: Arc::clone(&deps.blobs),
-            catalog: Arc::clone(&deps.catalog),
-            records: records.clone(),
-            clock: Arc::clone(&deps.clock),
-            random: Arc::clone(&deps.random),
-        };
+        let completion = Completion::new(&deps.blobs, &deps.catalog, &deps.clock, &deps.random);
         let worker = Self {
             records,
             completion,
