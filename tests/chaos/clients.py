@@ -1,5 +1,6 @@
 """Clients that go on whatever dies: they take an error for an unknown outcome, and ask again."""
 
+import itertools
 import random
 import threading
 import time
@@ -12,6 +13,8 @@ from history import History, Match, Slot
 # How long a client waits after an error, between the two.
 PAUSE_SECONDS = (0.05, 0.5)
 FACES_MAX = 4096
+# A name is enrolled so often before another takes its place.
+ENROLMENTS_MAX = 300
 # How often a client that rests looks whether it still does.
 RESTING_SECONDS = 0.2
 # Errors that say that the same may go well later: the only ones that a client may be given here.
@@ -118,8 +121,21 @@ class Owner(Client):
     def __init__(self, history: History, tenant: str, api, seed: int, photo: bytes) -> None:
         super().__init__(history, tenant, api, seed)
         self.photo = photo
-        self.slots = [Slot(f"{tenant}-{self.kind}-{seed}-{number}") for number in range(self.names)]
-        history.slots.setdefault(tenant, []).extend(self.slots)
+        self.numbers = itertools.count()
+        self.name = f"{tenant}-{self.kind}-{seed}"
+        self.slots = [self.new_slot() for _ in range(self.names)]
+
+    def new_slot(self) -> Slot:
+        """Another name."""
+        slot = Slot(f"{self.name}-{next(self.numbers)}")
+        self.history.slots.setdefault(self.tenant, []).append(slot)
+        return slot
+
+    def replace_worn(self) -> None:
+        """Takes new names for those that were enrolled often: a photo is enrolled at most a thousand times a day."""
+        for place, slot in enumerate(self.slots):
+            if slot.enrolments >= ENROLMENTS_MAX and slot.live is None and slot.pending is None:
+                self.slots[place] = self.new_slot()
 
     def settle(self) -> None:
         """Has everything answered that was not, once nothing dies any more."""
@@ -147,6 +163,7 @@ class Owner(Client):
         self.history.check("I4", len(faces) == 1, f"{slot.name} enrolled as {faces}")
         self.history.check("I3", not set(faces) & slot.deleted, f"{slot.name}: {faces} came back by enrolling again")
         slot.live, slot.pending, slot.request = faces[0], None, ""
+        slot.enrolments += 1
 
     def delete(self, slot: Slot) -> None:
         """Deletes a slot's face; again, where an earlier call was not answered."""
@@ -166,6 +183,7 @@ class Enroller(Owner):
 
     def step(self) -> None:
         """First what was not answered, then the opposite of what is; then, now and then, a search."""
+        self.replace_worn()
         slot = self.random.choice(self.slots)
         if slot.pending is None:
             slot.pending = "delete" if slot.live else "enrol"

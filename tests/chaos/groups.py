@@ -30,6 +30,7 @@ class Grouper(Owner):
 
     def step(self) -> None:
         """The next call of the round, asked until it is acknowledged."""
+        self.replace_worn()
         slot = self.slots[0]
         calls = [self.begin, self.create, self.associate, self.find, self.dissolve, self.delete_user, self.end]
         calls[self.done](slot)
@@ -113,6 +114,7 @@ class Bulker(Owner):
         if waiting:
             self.delete(waiting[0])
             return
+        self.replace_worn()
         for slot in self.slots:
             slot.pending = "enrol"
         self.job()
@@ -135,6 +137,7 @@ class Bulker(Owner):
             [face] = answers[slot.name]["face_ids"]
             self.history.check("I3", face not in slot.deleted, f"{slot.name}: a job brought {face} back")
             slot.live, slot.pending = face, None
+            slot.enrolments += 1
         self.round += 1
 
     def ask_bulk(self) -> dict[str, dict]:

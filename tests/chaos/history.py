@@ -34,6 +34,8 @@ class Slot:
     pending: str | None = None
     # Tells the service that a request asked again is the same one, as an SDK's own retries do.
     request: str = ""
+    # How often its photo was asked to be enrolled, and that was answered.
+    enrolments: int = 0
     deleted: set[str] = field(default_factory=set)
 
 

@@ -27,8 +27,8 @@ use crate::traces::{self, Origin};
 pub const ACCEPTING_MAX: usize = 4;
 /// Photos of one stream that are accepted and waited for at a time.
 pub const WAITING_MAX: usize = 1024;
-/// Photos that are asked about at a time.
-const ASKED_MAX: usize = 32;
+/// Photos that are asked about at a time: few, since the rest of those that are asked in vain are asked again.
+const ASKED_MAX: usize = 16;
 /// The pause before what was not there yet is asked for again.
 const ASK_PAUSE: Duration = Duration::from_millis(250);
 /// A photo that was asked for so often lets those behind it go first.

@@ -19,12 +19,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequest;
+use vidimus_runtime::transport::FRAME_BYTES_MAX;
 
 use crate::config::{GatewayConfig, HEAD_BYTES_MAX};
 use crate::tls;
-
-/// A frame of HTTP/2 that is read whole: photos come in a few of them rather than in hundreds.
-const FRAME_BYTES_MAX: u32 = 256 * 1024;
 
 /// How long to wait after a connection could not be accepted, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -12,8 +12,11 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use vidimus_domain::ErrorCode;
 use vidimus_runtime::shutdown::Shutdown;
+use vidimus_runtime::transport::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES};
 
 use crate::admin::bulk_index::service::BulkService;
 use crate::admin::service::{AdminCommand, AdminService};
@@ -56,7 +59,13 @@ pub(crate) async fn serve(listener: TcpListener, operators: Operators, ending: C
         .merge(operators.bulk.clone().map(BulkService::router).unwrap_or_default())
         .merge(operators.backup.clone().map(BackupService::router).unwrap_or_default())
         .with_state(Shared { operators, ending });
-    if let Err(error) = axum::serve(listener, router).await {
+    let serving = tonic::transport::Server::builder()
+        .accept_http1(true)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .serve_with_incoming(Routes::from(router), TcpIncoming::from(listener).with_nodelay(Some(true)));
+    if let Err(error) = serving.await {
         tracing::error!(%error, "the operators' port failed");
     }
 }

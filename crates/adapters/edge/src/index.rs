@@ -154,7 +154,15 @@ impl EdgeIndex {
         let mut shards = Arc::clone(&self.shards).write_owned().await;
         self.optimizer.unmark(placement);
         let (root, name) = (self.config.root.clone(), placement.clone());
-        let is_dropped = blocking(move || discard_empty(&mut shards, &name, &root)).await?;
+        let is_dropped = blocking(move || {
+            let is_dropped = discard_empty(&mut shards, &name, &root)?;
+            drop(shards);
+            if let Err(error) = remove_discarded(&root) {
+                tracing::warn!(%error, "files of a dropped index collection are left until the next start");
+            }
+            Ok(is_dropped)
+        })
+        .await?;
         if !is_dropped && let Some(shard) = self.shard(placement).await {
             self.optimizer.mark(&shard);
         }

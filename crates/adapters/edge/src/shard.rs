@@ -59,12 +59,12 @@ pub fn placement_of(folder_name: &str) -> Option<Placement> {
     folder_name.strip_suffix(".index").and_then(|name| name.parse().ok())
 }
 
-/// Where a placement's files lie while they are removed.
+/// Where a placement's files lie until they are removed.
 fn discarded(root: &Path, placement: &Placement) -> PathBuf {
     root.join(format!("{placement}.dropped"))
 }
 
-/// Removes what a crash has left of placements that were being dropped.
+/// Removes the files of shards that were discarded.
 ///
 /// # Errors
 /// Where the disk fails.
@@ -75,7 +75,7 @@ pub fn remove_discarded(root: &Path) -> EdgeResult<()> {
             fs::remove_dir_all(&path).map_err(EdgeError::io(&path))?;
         }
     }
-    Ok(())
+    sync_folder(root)
 }
 
 impl Shard {
@@ -138,24 +138,16 @@ impl Shard {
         Ok(self.engine.count(everything)? == 0)
     }
 
-    /// Removes it with its files. The folder is renamed first: what a crash leaves of it is removed at the next opening, and
-    /// is never taken for a damaged shard.
+    /// Ends it, and moves its files aside for [`remove_discarded`], so that what a crash leaves of them is never taken for a damaged shard.
     ///
     /// # Errors
-    /// Where the disk fails: then the shard is given back, unless its folder is renamed already.
+    /// Where the disk fails; then the shard is given back.
     pub fn discard(self, root: &Path) -> Result<(), (Self, EdgeError)> {
-        let (path, gone) = (folder(root, &self.placement), discarded(root, &self.placement));
-        if let Err(error) = fs::rename(&path, &gone) {
-            return Err((self, EdgeError::io(&path)(error)));
+        let path = folder(root, &self.placement);
+        match fs::rename(&path, discarded(root, &self.placement)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((self, EdgeError::io(&path)(error))),
         }
-        drop(self);
-        // Whatever fails from here on is made good at the next opening.
-        let removed =
-            sync_folder(root).and_then(|()| fs::remove_dir_all(&gone).map_err(EdgeError::io(&gone)));
-        if let Err(error) = removed {
-            tracing::warn!(%error, "the files of an index collection that was dropped go at the next start");
-        }
-        Ok(())
     }
 
     /// The placement.

@@ -28,6 +28,13 @@ pub use watched::{SEARCHABLE, follow};
 /// Largest message of a call: two photos of the largest size that there is, and room for what is said of them.
 pub const MESSAGE_BYTES_MAX: usize = 2 * larger(PHOTO_BYTES_MAX, PHOTO_OBJECT_BYTES_MAX) + 4 * 1024 * 1024;
 
+/// A frame of HTTP/2 that is read whole: photos come in a few of them rather than in hundreds.
+pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
+/// What a stream may have under way: a photo without a pause for the other side's leave.
+pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// What a connection may have under way.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
 const fn larger(left: usize, right: usize) -> usize {
     if left > right { left } else { right }
 }

@@ -25,7 +25,7 @@ use vidimus_ports::Random;
 use super::addresses::{Addresses, Host};
 use super::status::Trouble;
 use super::tls::Loaded;
-use super::{TransportConfig, TransportError};
+use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, TransportConfig, TransportError};
 use crate::deadline;
 use crate::errors::status_from_failure;
 use crate::traces;
@@ -39,10 +39,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How soon a look-up that has found nothing yet is done again.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(250);
-/// What a stream may have under way: a photo without a pause for the other side's leave.
-const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// What a connection may have under way.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// What a pool stands on.
 #[derive(Clone)]

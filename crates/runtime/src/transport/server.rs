@@ -23,7 +23,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use vidimus_domain::{ErrorCode, Failure};
 
-use super::{TransportConfig, TransportError};
+use super::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, TransportConfig, TransportError};
 use crate::deadline;
 use crate::errors::status_from_failure;
 use crate::traces;
@@ -104,7 +104,9 @@ impl RoleServer {
             .timeout(self.config.call_timeout)
             .http2_keepalive_interval(Some(self.config.keepalive_interval))
             .http2_keepalive_timeout(Some(self.config.keepalive_interval))
-            .http2_adaptive_window(Some(true));
+            .max_frame_size(FRAME_BYTES_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         if let Some(tls) = &self.config.tls {
             let tls = tls.load()?.server();
             server = server.tls_config(tls).map_err(TransportError::tonic("use certificates"))?;
