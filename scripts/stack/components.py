@@ -4,6 +4,7 @@ Each lives in a folder of its own, listens on 127.0.0.1 alone, and is ended by i
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,6 +27,8 @@ END_SECONDS_MAX = 20
 BUCKET = "vidimus"
 # In the order in which they are started.
 SERVERS = ["qdrant", "kafka", "s3"]
+# Ports are reserved in blocks of so many.
+BLOCK_PORTS = 20
 # SeaweedFS takes this many ports in a row, and one more this far above the last.
 SEAWEEDFS_PORTS = 10
 SEAWEEDFS_FAR_PORT = 10009
@@ -68,16 +72,33 @@ def is_free(port: int) -> bool:
     return True
 
 
-_given: set[int] = set()
+# Locks on blocks of ports; they end with this process.
+_held: list = []
+
+
+def reserve(ports: list[int]) -> bool:
+    """Keeps other runs of these scripts from taking these ports while this one lives: nobody may listen there yet, or for a while."""
+    folder = Path(tempfile.gettempdir()) / f"vidimus-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    held = []
+    for block in sorted({port // BLOCK_PORTS * BLOCK_PORTS for port in ports}):
+        held.append(open(folder / str(block), "w"))
+        try:
+            fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            for file in held:
+                file.close()
+            return False
+    _held.extend(held)
+    return True
 
 
 def free_ports(count: int, beside: tuple[int, ...] = ()) -> int:
     """The first of so many free ports in a row, with those `beside` it free too; below the ports that the system gives by itself."""
-    start = 20000 + os.getpid() % 8000
-    for first in [*range(start, 31000, 20), *range(11000, start, 20)]:
+    start = 20000 + os.getpid() % 500 * BLOCK_PORTS
+    for first in [*range(start, 31000, BLOCK_PORTS), *range(11000, start, BLOCK_PORTS)]:
         wanted = [*range(first, first + count), *(first + offset for offset in beside)]
-        if not _given & set(wanted) and all(is_free(port) for port in wanted):
-            _given.update(wanted)
+        if all(is_free(port) for port in wanted) and reserve(wanted):
             return first
     raise CannotStart("no free ports are left")
 
