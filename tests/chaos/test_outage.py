@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from auditor import FinalAudit, check_slots, listed, matched
 from botocore.exceptions import ClientError
-from clients import Snooper, Unknown
+from clients import RETRYABLE, Snooper, Unknown
 from cluster import SERVERS
 from components import BUCKET
 from history import Slot
@@ -138,6 +138,15 @@ def until_answered(ask: Callable[[], None]) -> None:
             time.sleep(0.1)
 
 
+def insist(call: Callable[..., dict], **arguments) -> dict:
+    """Asks; a refusal is one that may go well later."""
+    try:
+        return call(CollectionId="staff", **arguments)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] in RETRYABLE, error
+        raise Unknown from error
+
+
 def run_audit(run: Run, audit: FinalAudit) -> None:
     """Audits everything, and fails of what it finds."""
     audit.run({tenant: run.api(tenant) for tenant in TENANTS}, dict.fromkeys(TENANTS, run.photos))
@@ -149,8 +158,8 @@ def test_the_auditor_notices_what_is_really_broken(run: Run) -> None:
     client, blobs = run.cluster.client(run.keys[tenant], retries=5), FinalAudit(run.cluster, run.history).blobs
     slot = next(slot for slot in run.history.slots[tenant] if slot.live and "left" in slot.name)
     # Behind the history's back: a face goes, another one comes, a batch of audit records goes, a photo comes back.
-    client.delete_faces(CollectionId="staff", FaceIds=[slot.live])
-    client.index_faces(CollectionId="staff", Image={"Bytes": run.photos[1]}, ExternalImageId=f"{tenant}-nobodys")
+    until_answered(lambda: insist(client.delete_faces, FaceIds=[slot.live]))
+    until_answered(lambda: insist(client.index_faces, Image={"Bytes": run.photos[1]}, ExternalImageId=f"{tenant}-nobodys"))
     batches = [key for key in blobs.keys("audit/") if run.history.answered_searches & requests_in(blobs, key)]
     blobs.client.delete_object(Bucket=BUCKET, Key=blobs.prefix + batches[0])
     erased = next(record for record in blobs.records() if record.photos_to_remove)
