@@ -307,7 +307,10 @@ fn discard_empty(shards: &mut Shards, placement: &Placement, root: &Path) -> Edg
         Ok(shard) => match shard.is_empty() {
             Ok(true) => match shard.discard(root) {
                 Ok(()) => return Ok(true),
-                Err((shard, error)) => (Arc::new(shard), Err(error)),
+                Err(failed) => {
+                    let (shard, error) = *failed;
+                    (Arc::new(shard), Err(error))
+                }
             },
             has_points => (Arc::new(shard), has_points),
         },

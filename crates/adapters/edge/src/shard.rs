@@ -142,11 +142,11 @@ impl Shard {
     ///
     /// # Errors
     /// Where the disk fails; then the shard is given back.
-    pub fn discard(self, root: &Path) -> Result<(), (Self, EdgeError)> {
+    pub fn discard(self, root: &Path) -> Result<(), Box<(Self, EdgeError)>> {
         let path = folder(root, &self.placement);
         match fs::rename(&path, discarded(root, &self.placement)) {
             Ok(()) => Ok(()),
-            Err(error) => Err((self, EdgeError::io(&path)(error))),
+            Err(error) => Err(Box::new((self, EdgeError::io(&path)(error)))),
         }
     }
 
