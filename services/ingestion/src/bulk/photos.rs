@@ -19,7 +19,7 @@ use super::{job_request, name_in_job, state};
 use crate::Ingestion;
 use crate::enrol::{ATTEMPTS_MAX, refused};
 
-/// It takes about 0.1 ms.
+/// Photos up to this are hashed on the thread that has them: 280 kB took some 0.06 ms in a profile of a bulk job.
 const HASHED_HERE_BYTES_MAX: usize = 512 * 1024;
 
 /// A photo on its way in.
@@ -139,7 +139,7 @@ async fn incoming(
     Ok(Incoming { came_at, named, origin, job, photo })
 }
 
-/// Hashing a large photo takes milliseconds: not on this thread. A smaller one takes less than going to another thread and back.
+/// Hashing a large photo takes milliseconds: not on this thread.
 async fn digest_of(photo: Bytes) -> Result<[u8; 32], Failure> {
     if photo.len() <= HASHED_HERE_BYTES_MAX {
         return Ok(*blake3::hash(&photo).as_bytes());
