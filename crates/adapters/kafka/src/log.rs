@@ -123,7 +123,8 @@ impl KafkaEventLog {
         Ok(())
     }
 
-    /// Asks of a topic that is there, again where a broker does not know it yet: of several, each hears of a new one in its own time.
+    /// Asks of a topic that is there, again where a broker does not know it yet, or not yet that it leads it: each hears of a new one in
+    /// its own time.
     async fn when_known<T, F>(&self, ask: impl Fn() -> F) -> PortResult<T>
     where
         F: Future<Output = PortResult<T>>,
@@ -131,7 +132,7 @@ impl KafkaEventLog {
         let deadline = self.queries.deadline();
         loop {
             match ask().await {
-                Err(error) if error.kind() == PortErrorKind::NotFound && !deadline.has_passed() => {
+                Err(error) if is_too_early(error.kind()) && !deadline.has_passed() => {
                     tokio::time::sleep(LOOK_PAUSE).await;
                 }
                 answered => return answered,
@@ -158,6 +159,10 @@ impl KafkaEventLog {
         let deleted = self.admin.delete_records(&places, &options).await.map_err(&failed)?;
         deleted.elements().iter().try_for_each(|element| element.error()).map_err(failed)
     }
+}
+
+const fn is_too_early(kind: PortErrorKind) -> bool {
+    matches!(kind, PortErrorKind::NotFound | PortErrorKind::Unavailable)
 }
 
 #[async_trait]
