@@ -33,6 +33,10 @@ const HEARTBEAT: &str = "2000";
 const WORK_MAX: &str = "300000";
 /// Kilobytes that the client library reads ahead.
 const READ_AHEAD_KILOBYTES: &str = "16384";
+/// Of the audit, the broker gathers so many bytes, or waits so many milliseconds, before it answers: its records wait for a batch
+/// anyway. With each handed on at once, at 150 a second, a search's p99 was 17 ms soon after a start; so it was 13.
+const AUDIT_FETCH_BYTES_MIN: &str = "1048576";
+const AUDIT_FETCH_WAIT: &str = "500";
 /// What a commit may take past its timeout before it is given up.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -77,6 +81,9 @@ impl Consumer {
             .set("queued.max.messages.kbytes", READ_AHEAD_KILOBYTES)
             .set("fetch.error.backoff.ms", "100")
             .set("check.crcs", "true");
+        if params.topic == Topic::Audit {
+            config.set("fetch.min.bytes", AUDIT_FETCH_BYTES_MIN).set("fetch.wait.max.ms", AUDIT_FETCH_WAIT);
+        }
         let shared = Arc::new(Shared::new(params.topic, params.name.clone(), params.timeout, params.metrics));
         let member = Member::new(Arc::clone(&shared));
         let client = BaseConsumer::from_config_and_context(&config, member).map_err(port_error(CONTEXT))?;
