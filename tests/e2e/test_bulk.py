@@ -24,6 +24,8 @@ PHOTOS = int(os.environ.get("VIDIMUS_BULK_PHOTOS", "200"))
 SIDE_PX = 320
 JOB_SECONDS_MAX = 240
 DIMENSION = 128
+#: Of a photo that is not sent in a request.
+OBJECT_BYTES_MAX = 15 * 1024 * 1024
 #: How a job ends in which photos were refused.
 SOME_REFUSED = 2
 
@@ -178,6 +180,37 @@ def test_refused_photos_are_reported_with_reasons(service: Service, client, coll
     assert status == 0 and again["refused"] == 3, again
     status, _, said = run(service, collection, str(folder), "--job", report["job"])
     assert status == 1 and "and nothing else" in said, said
+
+
+def test_the_place_of_imports_is_brought_in(folder: Path, photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(folder)
+    if is_distributed():
+        place = service.settings["VIDIMUS__IMPORTS"]
+    else:
+        place = f"file://{service.data}/imports"
+        monkeypatch.setenv("VIDIMUS__IMPORTS", place)
+    service.start()
+    try:
+        client = service.client(service.new_tenant("first"))
+        client.create_collection(CollectionId="staff")
+        portraits = {f"2026/person {number}.jpg": photo for number, photo in enumerate(people(photos))}
+        others = {"2026/blank.jpg": blank(), "2026/large.jpg": bytes(OBJECT_BYTES_MAX + 1), "2025/old.jpg": blank()}
+        for name, content in {**portraits, **others}.items():
+            service.put_import(f"acme/{name}", content)
+        status, report, said = run(service, "staff", f"{place}/acme/2026")
+        assert status == SOME_REFUSED, said
+        assert (report["enrolled"], report["refused"], report["faces"]) == (len(portraits), 2, len(portraits)), report
+        refusals = [json.loads(line) for line in Path(report["refused_in"]).read_text().splitlines()]
+        reasons = {refusal["name"]: refusal["reason"] for refusal in refusals}
+        assert set(reasons) == {"2026/blank.jpg", "2026/large.jpg"}
+        assert reasons["2026/large.jpg"] == f"it has more than {OBJECT_BYTES_MAX} bytes"
+        assert set(by_external_id(client, "staff")) == {name.replace("/", ":").replace(" ", "_") for name in portraits}
+        status, report, said = run(service, "staff", f"{place}/acme/2026", "--allow-refused")
+        assert status == 0 and (report["enrolled"], report["already_there"]) == (0, len(portraits)), (report, said)
+        status, _, said = run(service, "staff", f"{place}-elsewhere/acme")
+        assert status == 1 and "must lie below" in said, said
+    finally:
+        service.close()
 
 
 def test_a_job_into_nowhere_says_so(service: Service, client, collection: str, folder: Path) -> None:

@@ -31,6 +31,9 @@ pub const WAITING_MAX: usize = 1024;
 const ASKED_MAX: usize = 16;
 /// The pause before what was not there yet is asked for again.
 const ASK_PAUSE: Duration = Duration::from_millis(250);
+/// The same where no more than [`ASKED_MAX`] are left of the job, whose end is waited for: it doubles with each time that none of
+/// them was known, up to [`ASK_PAUSE`].
+const LAST_ASK_PAUSE: Duration = Duration::from_millis(25);
 /// A photo that was asked for so often lets those behind it go first.
 const PATIENCE: u32 = 16;
 /// Answers that wait for a slow reader.
@@ -98,6 +101,7 @@ impl BulkJob {
             accepting: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             ask_at: self.clock.now(),
+            last_pause: LAST_ASK_PAUSE,
             heard_at: self.clock.now(),
             answers: answers.clone(),
             origin: Origin::current(),
@@ -185,6 +189,8 @@ struct Session {
     accepting: FuturesUnordered<BoxFuture<'static, JobAnswer>>,
     waiting: VecDeque<Waiting>,
     ask_at: UnixMillis,
+    /// The next pause while the job's end is waited for.
+    last_pause: Duration,
     /// When the sender was heard of last, or something was waited for.
     heard_at: UnixMillis,
     answers: mpsc::Sender<Result<JobAnswer, Failure>>,
@@ -254,18 +260,18 @@ impl Session {
             Err(failure) if failure.is_retryable() => Vec::new(),
             Err(failure) => return Err(failure),
         };
-        let mut is_any_waiting = states.is_empty();
+        let asked = states.len();
         let mut still_waiting = Vec::new();
         for state in states {
             let Some(mut waiting) = self.waiting.pop_front() else { break };
             if state.outcome() == v1::BulkOutcome::Waiting {
-                is_any_waiting = true;
                 waiting.asked += 1;
                 still_waiting.push(waiting);
             } else {
                 self.answer(JobAnswer { name: waiting.name, state: Ok(state) }).await;
             }
         }
+        let pause = self.pause_after(asked, still_waiting.len());
         for waiting in still_waiting.into_iter().rev() {
             if waiting.asked % PATIENCE == 0 {
                 self.waiting.push_back(waiting);
@@ -273,9 +279,22 @@ impl Session {
                 self.waiting.push_front(waiting);
             }
         }
-        let pause = if is_any_waiting { ASK_PAUSE } else { Duration::ZERO };
         self.ask_at = self.job.clock.now().plus(pause);
         Ok(())
+    }
+
+    /// The pause after so many were asked about, of which so many are still waited for.
+    fn pause_after(&mut self, asked: usize, still_waiting: usize) -> Duration {
+        let are_last = self.has_ended && self.accepting.is_empty() && self.waiting.is_empty();
+        if asked > 0 && still_waiting == 0 {
+            Duration::ZERO
+        } else if asked == 0 || !are_last {
+            ASK_PAUSE
+        } else {
+            let pause = if still_waiting < asked { LAST_ASK_PAUSE } else { self.last_pause };
+            self.last_pause = (pause * 2).min(ASK_PAUSE);
+            pause
+        }
     }
 
     async fn answer(&mut self, answer: JobAnswer) {

@@ -210,6 +210,25 @@ async fn one_photo_that_hangs_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn the_end_is_asked_for_soon_and_then_less_often() {
+    let door = Arc::new(Door::default());
+    let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
+    let slow = BulkJob { clock: clock.clone(), ..job(&door) };
+    let _answers = slow.run(stream::iter([photo("never")]));
+    let times = || door.asked.lock().unwrap().get(&b"never"[..]).copied().unwrap_or_default();
+    while times() == 0 {
+        rest().await;
+    }
+    for _ in 0..40 {
+        clock.advance(LAST_ASK_PAUSE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // After 25, 50, 100, 200 and 250 ms, and every 250 ms from then on.
+    let asked = times();
+    assert!((4..=9).contains(&asked), "{asked} times in a second");
+}
+
+#[tokio::test]
 async fn what_may_help_is_tried_again_and_what_may_not_is_the_answer() {
     for (failure, offers, expected) in [
         (Failure::unavailable("too many wait", Duration::from_secs(5)), 2, Ok(v1::BulkOutcome::Enrolled)),
