@@ -204,7 +204,8 @@ def test_the_place_of_imports_is_brought_in(folder: Path, photos, monkeypatch: p
         reasons = {refusal["name"]: refusal["reason"] for refusal in refusals}
         assert set(reasons) == {"2026/blank.jpg", "2026/large.jpg"}
         assert reasons["2026/large.jpg"] == f"it has more than {OBJECT_BYTES_MAX} bytes"
-        assert set(by_external_id(client, "staff")) == {name.replace("/", ":").replace(" ", "_") for name in portraits}
+        named = {name.replace("/", ":").replace(" ", "_") for name in portraits}
+        wait_until(lambda: set(by_external_id(client, "staff")) == named)
         status, report, said = run(service, "staff", f"{place}/acme/2026", "--allow-refused")
         assert status == 0 and (report["enrolled"], report["already_there"]) == (0, len(portraits)), (report, said)
         status, _, said = run(service, "staff", f"{place}-elsewhere/acme")
