@@ -197,6 +197,7 @@ class Bench:
 
     def ratios(self) -> list[tuple[str, float, float, str, float | None]]:
         """(what, ours, theirs, unit, the ratio to keep within)"""
+
         def median(of: str, quantile: str) -> float:
             return statistics.median(measured[quantile] for measured in self.measured[of])
 

@@ -34,7 +34,7 @@ const WORK_MAX: &str = "300000";
 /// Kilobytes that the client library reads ahead.
 const READ_AHEAD_KILOBYTES: &str = "16384";
 /// Of the audit, the broker gathers so many bytes, or waits so many milliseconds, before it answers: its records wait for a batch
-/// anyway. With each handed on at once, at 150 a second, a search's p99 was 17 ms soon after a start; so it was 13.
+/// anyway. With each handed on at once, at 150 a second, a search's p99 was 17 ms soon after a start; gathered, 13.
 const AUDIT_FETCH_BYTES_MIN: &str = "1048576";
 const AUDIT_FETCH_WAIT: &str = "500";
 /// What a commit may take past its timeout before it is given up.
