@@ -1,7 +1,8 @@
 //! A bulk job's stream: has each photo accepted, waits for what comes of it, and answers that.
 //!
 //! At most [`ACCEPTING_MAX`] photos are held and [`WAITING_MAX`] are waited for at a time; past that nothing more is taken from
-//! the stream, so that its sender is slowed down by the stream's own flow control. What is not there yet is asked for oldest
+//! the stream, so that its sender is slowed down by the stream's own flow control. Then [`TAKEN_AT_ONCE`] are taken at once when
+//! there is room for them: what comes together is written together, for fewer syncs. What is not there yet is asked for oldest
 //! first: photos are embedded in about the order in which they came.
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tonic::Request;
+use vidimus_domain::limits::PHOTO_BYTES_MAX;
 use vidimus_domain::record::is_fresh;
 use vidimus_domain::{ErrorCode, Failure, UnixMillis};
 use vidimus_ports::{Clock, Random};
@@ -24,9 +26,13 @@ use crate::errors::failure_from_status;
 use crate::traces::{self, Origin};
 
 /// Photos of one stream that are being accepted at a time.
-pub const ACCEPTING_MAX: usize = 4;
+pub const ACCEPTING_MAX: usize = 16;
+/// Their bytes, where no photo is larger than [`PHOTO_BYTES_MAX`].
+pub const ACCEPTING_BYTES_MAX: usize = 4 * PHOTO_BYTES_MAX;
 /// Photos of one stream that are accepted and waited for at a time.
 pub const WAITING_MAX: usize = 1024;
+/// Where so many waited for have been reached, as many as this are answered before more are taken.
+const TAKEN_AT_ONCE: usize = 64;
 /// Photos that are asked about at a time: few, since the rest of those that are asked in vain are asked again.
 const ASKED_MAX: usize = 16;
 /// The pause before what was not there yet is asked for again.
@@ -98,7 +104,9 @@ impl BulkJob {
         let session = Session {
             photos: Box::pin(photos),
             has_ended: false,
+            is_full: false,
             accepting: FuturesUnordered::new(),
+            accepting_bytes: 0,
             waiting: VecDeque::new(),
             ask_at: self.clock.now(),
             last_pause: LAST_ASK_PAUSE,
@@ -186,7 +194,11 @@ struct Session {
     job: Arc<BulkJob>,
     photos: Pin<Box<dyn Stream<Item = Result<JobPhoto, Failure>> + Send>>,
     has_ended: bool,
-    accepting: FuturesUnordered<BoxFuture<'static, JobAnswer>>,
+    /// So many are waited for that no more are taken.
+    is_full: bool,
+    /// Photos that are being accepted, with their bytes.
+    accepting: FuturesUnordered<BoxFuture<'static, (usize, JobAnswer)>>,
+    accepting_bytes: usize,
     waiting: VecDeque<Waiting>,
     ask_at: UnixMillis,
     /// The next pause while the job's end is waited for.
@@ -205,8 +217,7 @@ impl Session {
             if self.has_ended && is_idle {
                 return Ok(());
             }
-            let has_room = self.accepting.len() < ACCEPTING_MAX
-                && self.accepting.len() + self.waiting.len() < WAITING_MAX;
+            let has_room = self.has_room();
             let now = self.job.clock.now();
             if !is_idle {
                 self.heard_at = now;
@@ -215,12 +226,24 @@ impl Session {
             let job = Arc::clone(&self.job);
             tokio::select! {
                 photo = self.photos.next(), if has_room && !self.has_ended => self.take(photo)?,
-                Some(accepted) = self.accepting.next(), if !self.accepting.is_empty() => self.accepted(accepted).await?,
+                Some((bytes, accepted)) = self.accepting.next(), if !self.accepting.is_empty() => {
+                    self.accepting_bytes -= bytes;
+                    self.accepted(accepted).await?;
+                }
                 () = job.clock.sleep(self.ask_at.since(now)), if !self.waiting.is_empty() => self.ask().await?,
                 () = job.clock.sleep(silent_until.since(now)), if is_idle => return Err(silent()),
                 () = self.answers.closed() => return Ok(()),
             }
         }
+    }
+
+    /// Whether one more photo may be taken.
+    fn has_room(&mut self) -> bool {
+        let held = self.accepting.len() + self.waiting.len();
+        self.is_full = held >= WAITING_MAX || self.is_full && held > WAITING_MAX - TAKEN_AT_ONCE;
+        let has_room = self.accepting.len() < ACCEPTING_MAX
+            && self.accepting_bytes + PHOTO_BYTES_MAX <= ACCEPTING_BYTES_MAX;
+        has_room && !self.is_full
     }
 
     fn take(&mut self, photo: Option<Result<JobPhoto, Failure>>) -> Result<(), Failure> {
@@ -230,10 +253,12 @@ impl Session {
         };
         let job = Arc::clone(&self.job);
         let part = self.origin.part("bulk photo");
+        let bytes = photo.photo.as_ref().map_or(0, Bytes::len);
+        self.accepting_bytes += bytes;
         let accepting = async move {
             let name = photo.name.clone();
             let state = traces::noted(part, job.accept(photo)).await;
-            JobAnswer { name, state }
+            (bytes, JobAnswer { name, state })
         };
         self.accepting.push(Box::pin(accepting));
         Ok(())

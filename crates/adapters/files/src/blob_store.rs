@@ -1,9 +1,13 @@
 //! Objects as files.
 
+mod puts;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,7 +18,7 @@ use vidimus_ports::{
 };
 
 use crate::directory::Directory;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile, WholeDisk};
 use crate::error::{OpenError, port_error};
 use crate::folders::Folders;
 use crate::lanes::Lanes;
@@ -22,11 +26,16 @@ use crate::layout::object_path;
 use crate::object::{self, HEADER_BYTES};
 use crate::space::Space;
 use crate::walk::Walk;
+use puts::{Put, Puts};
 
 /// Audit batches may use the reserve: what has been searched for is trimmed from the log only when it is in one.
 fn is_needed_to_go_on(key: &BlobKey) -> bool {
     key.as_str().starts_with(BlobPrefix::audit().as_str())
 }
+
+/// The whole disk is synced for puts that come together only while no more than this waits to be written, whoever wrote it: a sync
+/// waits for all of it.
+const UNWRITTEN_MAX: u64 = 32 << 20;
 
 /// Locks for keys: a key's lock is found by its hash.
 const KEY_LOCKS: usize = 4096;
@@ -34,8 +43,8 @@ const KEY_LOCKS: usize = 4096;
 /// A [`BlobStore`] of one file for each object, under `objects`, its keys' parts as folders; `tmp` holds what is being
 /// written.
 ///
-/// A put writes a file beside, syncs it, moves it to its name and syncs the folder. Each put does so on a thread of its
-/// own: the file system's journal then commits many of them at once.
+/// A put writes a file beside, syncs it, moves it to its name and syncs the folder. Puts that wait for others are written
+/// together, and the whole disk is synced for all of them, unless others have much that waits to be written.
 ///
 /// A key is locked from the check of the condition until all is synced, against readers too: what is read is durable,
 /// so nobody acts upon a write that a power loss could take back. (A listing may show such a write.)
@@ -44,6 +53,7 @@ const KEY_LOCKS: usize = 4096;
 /// erasing is one of them, and so do deletions.
 pub struct FileBlobStore {
     store: Arc<Store>,
+    puts: Puts,
     reads: Lanes,
     writes: Lanes,
     locks: Box<[Arc<KeyLock>]>,
@@ -64,8 +74,10 @@ impl FileBlobStore {
     ) -> Result<Self, OpenError> {
         let space = Space::new(directory.disk().clone(), directory.root().to_owned(), reserve_bytes);
         let locks = (0..KEY_LOCKS).map(|_| Arc::default()).collect();
+        let store = Arc::new(Store::open(directory, space, random)?);
         Ok(Self {
-            store: Arc::new(Store::open(directory, space, random)?),
+            puts: Puts::new(Arc::clone(&store)),
+            store,
             reads: Lanes::new(),
             writes: Lanes::new(),
             locks,
@@ -103,12 +115,7 @@ impl BlobStore for FileBlobStore {
     async fn put(&self, key: &BlobKey, bytes: Bytes, condition: PutCondition) -> PortResult<Etag> {
         let admission = self.writes.admit()?;
         let guard = self.lock_for_writing(key).await;
-        let (store, key) = (self.store.clone(), key.clone());
-        let put = move || {
-            let _held = guard;
-            store.put(&key, &bytes, &condition)
-        };
-        self.writes.run(admission, put).await
+        self.puts.put(Put { key: key.clone(), bytes, condition, _held: (admission, guard) }).await
     }
 
     async fn delete(&self, key: &BlobKey) -> PortResult<()> {
@@ -190,20 +197,92 @@ impl Store {
     }
 
     fn put(&self, key: &BlobKey, content: &[u8], condition: &PutCondition) -> PortResult<Etag> {
+        let mut new = self.prepare(key, content, condition)?;
+        let put = new.file.sync().and_then(|()| self.publish(&new));
+        // From here on the folder is not empty, so it stays.
+        let put = put.and_then(|()| self.disk().sync_folder(new.folder(&self.objects)));
+        self.end(new, put)
+    }
+
+    /// The same for puts of different keys, each with its own outcome.
+    fn put_together(&self, puts: &[NewObject<'_>]) -> Vec<PortResult<Etag>> {
+        // Opened before anything is written, so that it tells of every failure to write.
+        let whole = self.disk().whole(&self.objects);
+        let is_calm =
+            |whole: &dyn WholeDisk| whole.unwritten_bytes().is_ok_and(|bytes| bytes <= UNWRITTEN_MAX);
+        match whole {
+            Ok(whole) if is_calm(&*whole) => self.put_by_two_syncs(puts, &*whole),
+            _ => self.put_at_a_time(puts),
+        }
+    }
+
+    /// Some file systems end a sync of the whole disk with writes that the disk's own cache still holds (ext4 without a journal): the
+    /// sync of any folder empties it.
+    fn put_by_two_syncs(&self, puts: &[NewObject<'_>], whole: &dyn WholeDisk) -> Vec<PortResult<Etag>> {
+        let prepare = |(key, content, condition): &NewObject<'_>| self.prepare(key, content, condition);
+        let prepared: Vec<_> = puts.iter().map(prepare).collect();
+        if prepared.iter().all(Result::is_err) {
+            return prepared.into_iter().map(|refused| refused.map(|new| new.etag)).collect();
+        }
+        let written = whole.sync();
+        let publish = |new: PortResult<New>| {
+            let new = new?;
+            let published = written.as_ref().map_err(copy).and_then(|()| self.publish(&new));
+            Ok((new, published))
+        };
+        let published: Vec<PortResult<_>> = prepared.into_iter().map(publish).collect();
+        let named = whole.sync().and_then(|()| self.disk().sync_folder(&self.objects));
+        let end = |published: PortResult<(New, io::Result<()>)>| {
+            let (new, published) = published?;
+            self.end(new, published.and_then(|()| named.as_ref().copied().map_err(copy)))
+        };
+        published.into_iter().map(end).collect()
+    }
+
+    /// Each by itself on a thread of its own, so that the file system's journal commits many of them at once.
+    fn put_at_a_time(&self, puts: &[NewObject<'_>]) -> Vec<PortResult<Etag>> {
+        thread::scope(|scope| {
+            let threads: Vec<_> = puts
+                .iter()
+                .map(|&(key, content, condition)| scope.spawn(move || self.put(key, content, condition)))
+                .collect();
+            let ended = |thread: thread::ScopedJoinHandle<'_, PortResult<Etag>>| {
+                thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            threads.into_iter().map(ended).collect()
+        })
+    }
+
+    /// Writes an object's file beside its place.
+    fn prepare(&self, key: &BlobKey, content: &[u8], condition: &PutCondition) -> PortResult<New> {
         self.check(key, condition)?;
         if *condition == PutCondition::IfAbsent && !is_needed_to_go_on(key) {
             self.space.admit((HEADER_BYTES + content.len()) as u64)?;
         }
         let write_id = self.random.bytes16();
-        let temporary = self.temporary.join(object::etag(write_id).as_str());
-        let put = self
-            .write_temporary(&temporary, &object::header(key, write_id, content), content)
-            .and_then(|()| self.publish(&temporary, &object_path(&self.objects, key)));
-        if put.is_err() {
-            // It may have been moved already; where it was not, it is cleared at the next opening at the latest.
-            let _ = self.disk().remove_file(&temporary);
+        let etag = object::etag(write_id);
+        let temporary = self.temporary.join(etag.as_str());
+        let header = object::header(key, write_id, content);
+        match self.write_temporary(&temporary, &header, content) {
+            Ok(file) => Ok(New { file, temporary, path: object_path(&self.objects, key), etag }),
+            Err(error) => {
+                self.clear(&temporary);
+                Err(port_error("put object")(error))
+            }
         }
-        put.map(|()| object::etag(write_id)).map_err(port_error("put object"))
+    }
+
+    /// Clears away what a put that failed has left.
+    fn end(&self, new: New, put: io::Result<()>) -> PortResult<Etag> {
+        if put.is_err() {
+            self.clear(&new.temporary);
+        }
+        put.map(|()| new.etag).map_err(port_error("put object"))
+    }
+
+    fn clear(&self, temporary: &Path) {
+        // It may have been moved already; where it was not, it is cleared at the next opening at the latest.
+        let _ = self.disk().remove_file(temporary);
     }
 
     fn check(&self, key: &BlobKey, condition: &PutCondition) -> PortResult<()> {
@@ -216,22 +295,18 @@ impl Store {
         if holds { Ok(()) } else { Err(PortError::new(PortErrorKind::Conflict, "put object")) }
     }
 
-    fn write_temporary(&self, path: &Path, header: &[u8], content: &[u8]) -> io::Result<()> {
+    fn write_temporary(&self, path: &Path, header: &[u8], content: &[u8]) -> io::Result<Box<dyn DiskFile>> {
         let mut file = self.disk().create(path)?;
         file.append(header)?;
         file.append(content)?;
-        file.sync()
+        Ok(file)
     }
 
-    /// Moves a synced file to its name, for good.
-    fn publish(&self, temporary: &Path, path: &Path) -> io::Result<()> {
-        let folder = path.parent().unwrap_or(&self.objects);
-        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
-        self.folders.ensure(folder)?;
-        self.disk().rename(temporary, path)?;
-        // From here on the folder is not empty, so it stays.
-        drop(tree);
-        self.disk().sync_folder(folder)
+    /// Moves a synced file to its name. It is there for good once its folder is synced.
+    fn publish(&self, new: &New) -> io::Result<()> {
+        let _tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
+        self.folders.ensure(new.folder(&self.objects))?;
+        self.disk().rename(&new.temporary, &new.path)
     }
 
     fn delete(&self, key: &BlobKey) -> PortResult<()> {
@@ -274,6 +349,30 @@ impl Store {
         }
         Ok(entries)
     }
+}
+
+/// A key, its content, and what it is put upon.
+type NewObject<'a> = (&'a BlobKey, &'a [u8], &'a PutCondition);
+
+/// An object's file that is written beside its place.
+struct New {
+    file: Box<dyn DiskFile>,
+    temporary: PathBuf,
+    path: PathBuf,
+    etag: Etag,
+}
+
+impl New {
+    fn folder<'a>(&'a self, objects: &'a Path) -> &'a Path {
+        self.path.parent().unwrap_or(objects)
+    }
+}
+
+/// The same error once more: it is everyone's.
+fn copy(error: &io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ impl Directory {
         let directory = Self { root, disk, _lock: lock };
         // A process that was killed here may have written what it did not sync. What is found is acted upon, so it must
         // be there for good.
-        directory.disk.sync_all(&directory.root).map_err(OpenError::io("sync", &directory.root))?;
+        let synced = directory.disk.whole(&directory.root).and_then(|whole| whole.sync());
+        synced.map_err(OpenError::io("sync", &directory.root))?;
         directory.check_format()?;
         Ok(Arc::new(directory))
     }

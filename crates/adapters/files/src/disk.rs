@@ -42,8 +42,8 @@ pub(crate) trait Disk: Send + Sync {
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
-    /// Makes everything durable, whoever wrote it.
-    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// The whole disk that `path` lies on, to sync what is written from now on.
+    fn whole(&self, path: &Path) -> io::Result<Box<dyn WholeDisk>>;
     /// The entries of a folder, in no order.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
     /// Whether a folder has no entries.
@@ -62,6 +62,15 @@ pub(crate) trait DiskFile: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts the file to `size` bytes.
     fn truncate(&mut self, size: u64) -> io::Result<()>;
+}
+
+/// A whole disk.
+pub(crate) trait WholeDisk {
+    /// Makes everything durable, whoever wrote it. An error where something could not be written since this was opened (Linux says
+    /// so since 5.8), even if another sync has been told before.
+    fn sync(&self) -> io::Result<()>;
+    /// At most so many bytes, of whoever wrote them, wait to be written; an error where that is not known.
+    fn unwritten_bytes(&self) -> io::Result<u64>;
 }
 
 /// The machine's file system. Files are their owner's alone (0600), folders too (0700).
@@ -110,8 +119,8 @@ impl Disk for FileSystem {
         File::open(path)?.sync_all()
     }
 
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    fn whole(&self, path: &Path) -> io::Result<Box<dyn WholeDisk>> {
+        Ok(Box::new(File::open(path)?))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -140,6 +149,17 @@ impl Disk for FileSystem {
     }
 }
 
+impl WholeDisk for File {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(self)?)
+    }
+
+    /// What waits for all disks of the machine together.
+    fn unwritten_bytes(&self) -> io::Result<u64> {
+        unwritten_bytes(&fs::read_to_string("/proc/meminfo")?)
+    }
+}
+
 impl DiskFile for File {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)
@@ -154,7 +174,31 @@ impl DiskFile for File {
     }
 }
 
+/// By the text of `/proc/meminfo`, whose lines are `Dirty:    12 kB`.
+fn unwritten_bytes(meminfo: &str) -> io::Result<u64> {
+    let kilobytes = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        line.strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let waiting =
+        kilobytes("Dirty:").zip(kilobytes("Writeback:")).map(|(dirty, begun)| (dirty + begun) * 1024);
+    waiting.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 fn unix_millis(time: SystemTime) -> UnixMillis {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis::new(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_written_is_read_from_the_systems_own_account() {
+        let meminfo = "MemTotal:  24 kB\nDirty:   12 kB\nWriteback:  3 kB\nWritebackTmp:  9 kB\n";
+        assert_eq!(unwritten_bytes(meminfo).unwrap(), 15 * 1024);
+        assert!(unwritten_bytes("Dirty: 12 kB\n").is_err());
+        assert!(unwritten_bytes("Dirty: much\nWriteback: 3 kB\n").is_err());
+    }
 }

@@ -13,7 +13,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use vidimus_domain::UnixMillis;
 
-use crate::disk::{Disk, DiskFile, Entry, Stat};
+use crate::disk::{Disk, DiskFile, Entry, Stat, WholeDisk};
 
 /// A simulated disk. Clones are the same disk.
 #[derive(Clone)]
@@ -43,6 +43,7 @@ struct State {
     files: Vec<File>,
     random: Xoshiro256PlusPlus,
     free_bytes: u64,
+    unwritten_bytes: Option<u64>,
     /// Calls that still take place before the power fails.
     calls_left: Option<u64>,
     now_ms: i64,
@@ -156,6 +157,7 @@ impl SimulatedDisk {
             files: Vec::new(),
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             free_bytes: u64::MAX,
+            unwritten_bytes: Some(0),
             calls_left: None,
             now_ms: 1_000_000,
         })))
@@ -167,6 +169,11 @@ impl SimulatedDisk {
 
     pub(crate) fn set_free_bytes(&self, free_bytes: u64) {
         self.state().free_bytes = free_bytes;
+    }
+
+    /// What of others waits to be written, or that this is not known.
+    pub(crate) fn set_unwritten_bytes(&self, unwritten_bytes: Option<u64>) {
+        self.state().unwritten_bytes = unwritten_bytes;
     }
 
     /// Lets the power fail after so many more calls that change something.
@@ -283,16 +290,8 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
-    fn sync_all(&self, _path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.tick()?;
-        for file in &mut state.files {
-            file.durable.clone_from(&file.content);
-        }
-        for folder in &mut state.folders {
-            folder.durable.clone_from(&folder.names);
-        }
-        Ok(())
+    fn whole(&self, _path: &Path) -> io::Result<Box<dyn WholeDisk>> {
+        Ok(Box::new(self.clone()))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -319,6 +318,24 @@ impl Disk for SimulatedDisk {
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         Ok(self.state().free_bytes)
+    }
+}
+
+impl WholeDisk for SimulatedDisk {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.tick()?;
+        for file in &mut state.files {
+            file.durable.clone_from(&file.content);
+        }
+        for folder in &mut state.folders {
+            folder.durable.clone_from(&folder.names);
+        }
+        Ok(())
+    }
+
+    fn unwritten_bytes(&self) -> io::Result<u64> {
+        self.state().unwritten_bytes.ok_or_else(lost)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::stream;
@@ -19,6 +19,8 @@ struct Door {
     offers: AtomicUsize,
     accepting: AtomicUsize,
     accepting_most: AtomicUsize,
+    /// Every photo waits still.
+    knows_none: AtomicBool,
     /// What the next offers are answered with.
     failures: Mutex<Vec<Failure>>,
 }
@@ -59,7 +61,8 @@ impl Ingestion for Door {
         let mut of = |image: &Vec<u8>| {
             let times = asked.entry(image.clone()).or_default();
             *times += 1;
-            let is_known = *times > 1 && !image.starts_with(b"never");
+            let knows_none = self.knows_none.load(Ordering::SeqCst);
+            let is_known = *times > 1 && !knows_none && !image.starts_with(b"never");
             state(image, if is_known { v1::BulkOutcome::Enrolled } else { v1::BulkOutcome::Waiting })
         };
         let states = request.into_inner().image_ids.iter().map(&mut of).collect();
@@ -197,6 +200,47 @@ async fn no_more_is_taken_than_can_be_waited_for() {
     let offers = door.offers.load(Ordering::SeqCst);
     rest().await;
     assert_eq!(door.offers.load(Ordering::SeqCst), offers, "where nobody reads, it ends");
+}
+
+#[tokio::test]
+async fn large_photos_are_held_in_small_numbers() {
+    for (bytes, most) in
+        [(PHOTO_BYTES_MAX, 4), (PHOTO_BYTES_MAX / 2, 7), (PHOTO_BYTES_MAX / 100, ACCEPTING_MAX)]
+    {
+        let door = Arc::new(Door::default());
+        let large = Bytes::from(vec![0; bytes]);
+        let photos = (0..40).map(|number| {
+            let photo = photo(&number.to_string()).unwrap();
+            Ok(JobPhoto { photo: Ok(large.clone()), ..photo })
+        });
+        let photos: Vec<Result<JobPhoto, Failure>> = photos.collect();
+        assert_eq!(all(job(&door).run(stream::iter(photos))).await.unwrap().len(), 40);
+        assert_eq!(door.accepting_most.load(Ordering::SeqCst), most, "of {bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn once_it_is_full_as_many_are_taken_as_go_together() {
+    for (known, taken_then) in [(TAKEN_AT_ONCE - 1, 0), (TAKEN_AT_ONCE, TAKEN_AT_ONCE)] {
+        let door = Arc::new(Door::default());
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&taken);
+        let photos = stream::iter((0..2 * WAITING_MAX).map(move |number| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            photo(&if number < known { format!("{number}") } else { format!("never-{number}") })
+        }));
+        door.knows_none.store(true, Ordering::SeqCst);
+        let mut answers = job(&door).run(photos);
+        while taken.load(Ordering::SeqCst) < WAITING_MAX {
+            rest().await;
+        }
+        door.knows_none.store(false, Ordering::SeqCst);
+        for _ in 0..known {
+            answers.recv().await.unwrap().unwrap();
+        }
+        rest().await;
+        assert_eq!(taken.load(Ordering::SeqCst), WAITING_MAX + taken_then);
+    }
 }
 
 #[tokio::test]

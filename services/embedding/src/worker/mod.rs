@@ -1,9 +1,9 @@
 //! The workers of the bulk lane: embed what was accepted, at full use of the encoder.
 //!
-//! A worker keeps so many photos in flight that every thread of the encoder has the next one at hand while others are read
-//! and written. It commits a photo only when its record says what came of it and that is said on the log, so it may die
-//! anywhere: what it is given again it finds done. What is away is waited for; a photo that fails time and again is set aside
-//! and named in the dead letters, so that it holds up no other.
+//! A worker keeps so many photos in flight that every thread of the encoder has the next one at hand while others are read.
+//! What was encoded is written ten times a second. A photo is committed only when its record says what came of it and that is
+//! said on the log, so a worker may die anywhere: what it is given again it finds done. What is away is waited for; a photo that
+//! fails time and again is set aside and named in the dead letters, so that it holds up no other.
 
 mod elsewhere;
 mod metrics;
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument, Span};
 use vidimus_ports::{
@@ -46,14 +47,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The pauses between tries grow from the first to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LAST: Duration = Duration::from_secs(10);
-/// Photos in flight for each core by default: one is encoded, the others are read, written, or next.
+/// Photos in flight for each core by default: one is encoded, the others are read or next.
 const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+/// What was encoded is written at every multiple of this, so that much is written together, for fewer syncs.
+const WRITTEN_EVERY: Duration = Duration::from_millis(100);
+/// Photos of which what was encoded waits to be written or is, for each that may be in flight.
+const WRITTEN_PER_IN_FLIGHT: usize = 2;
 
 /// How a worker behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerConfig {
-    /// Photos that are worked on at a time. More than the encoder has threads keep it busy; many more make photos that are
+    /// Photos that are read and encoded at a time. More than the encoder has threads keep it busy; many more make photos that are
     /// enrolled one by one wait.
     pub photos_in_flight_max: NonZeroUsize,
     /// How often what is done is committed.
@@ -100,6 +105,8 @@ pub struct Worker {
     changes: Changes,
     metrics: Metrics,
     shutdown: Shutdown,
+    /// Who may read and encode a photo.
+    encoding: Semaphore,
 }
 
 impl Worker {
@@ -113,6 +120,7 @@ impl Worker {
             changes: Changes::new(Arc::clone(&deps.log)),
             metrics: Metrics::new(registry),
             shutdown: shutdown.clone(),
+            encoding: Semaphore::new(config.photos_in_flight_max.get()),
             config,
             deps,
         };
@@ -143,7 +151,7 @@ impl Worker {
         // Each in a task of its own, so that none waits for the log to be read or a commit.
         let mut in_flight = JoinSet::new();
         let mut committed_at = self.deps.clock.now();
-        let most = self.config.photos_in_flight_max.get();
+        let most = self.config.photos_in_flight_max.get() * (1 + WRITTEN_PER_IN_FLIGHT);
         loop {
             let is_ending = self.shutdown.has_begun();
             if is_ending && in_flight.is_empty() {

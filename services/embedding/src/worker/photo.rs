@@ -19,7 +19,7 @@ use vidimus_runtime::dead_letters::dead_letter;
 use vidimus_runtime::records::{Read, Written};
 use vidimus_runtime::{stored, traces};
 
-use super::{PAUSE_FIRST, Worker};
+use super::{PAUSE_FIRST, WRITTEN_EVERY, Worker};
 
 /// How often a record is read and decided anew before it counts as a failure.
 const ATTEMPTS_MAX: usize = 32;
@@ -119,6 +119,8 @@ impl Worker {
         let Some(collection) = self.deps.catalog.collection_by_part(&photo.part).await? else {
             return Ok("GONE");
         };
+        // Never closed.
+        let encoding = self.encoding.acquire().await.ok();
         let read = self.records.read(&photo.part, photo.image).await?;
         let Some(before) = read.record.as_ref() else { return Ok("GONE") };
         if before.state != State::Accepted {
@@ -133,11 +135,19 @@ impl Worker {
             return Err(Trouble::Wrong("its photo is not in the store".to_owned()));
         };
         let verdict = traces::step("embed photo", self.encode(encoder, bytes)).await?;
+        drop(encoding);
+        self.wait_for_others().await;
         let (outcome, after) = self.conclude(&collection, read, &verdict).await?;
         if let Some(after) = after {
             self.complete(&after).await?;
         }
         Ok(outcome)
+    }
+
+    /// Until the next time to write.
+    async fn wait_for_others(&self) {
+        let into = self.deps.clock.now().get().rem_euclid(WRITTEN_EVERY.as_millis() as i64);
+        self.deps.clock.sleep(WRITTEN_EVERY - Duration::from_millis(into as u64)).await;
     }
 
     fn encoder(&self, face_model: &FaceModelName) -> Result<&Arc<dyn FaceEncoder>, Trouble> {

@@ -129,51 +129,101 @@ fn a_full_disk_refuses_new_objects_and_lets_deletions_go_on() {
     store.put(&record_key(2), &[2; 500], &PutCondition::IfAbsent).unwrap();
 }
 
-/// What a script does to one of a few keys.
-#[derive(Clone, Copy, Debug)]
+/// However many come at a time, each has its own answer, and those whose condition does not hold take no other with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn puts_at_a_time_are_answered_each_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    let keys: Vec<_> = (0..100).map(record_key).collect();
+    for (count, were_there) in [(50, 0), (100, 50)] {
+        let mut puts = tokio::task::JoinSet::new();
+        for (number, key) in keys.iter().take(count).cloned().enumerate() {
+            let store = store.clone();
+            let bytes = Bytes::copy_from_slice(key.as_str().as_bytes());
+            puts.spawn(async move { (number, store.put(&key, bytes, PutCondition::IfAbsent).await) });
+        }
+        for (number, answer) in puts.join_all().await {
+            let refused = answer.err().map(|error| error.kind());
+            assert_eq!(refused, (number < were_there).then_some(PortErrorKind::Conflict), "{number}");
+        }
+    }
+    drop(store);
+    let store = open(folder.path());
+    for key in &keys {
+        assert_eq!(store.get(key).await.unwrap().unwrap().bytes, key.as_str().as_bytes());
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+}
+
+/// What a script does to some of a few keys.
+#[derive(Clone, Debug)]
 enum Step {
     Put(u8),
+    /// All of these, together.
+    PutTogether(Vec<u8>),
     Delete(u8),
 }
 
+const KEYS: u8 = 4;
+
 fn script() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..4_u8, prop::bool::weighted(0.7))
-        .prop_map(|(key, puts)| if puts { Step::Put(key) } else { Step::Delete(key) });
+    let some = prop::sample::subsequence((0..KEYS).collect::<Vec<_>>(), 2..=usize::from(KEYS));
+    let step = prop_oneof![
+        3 => (0..KEYS).prop_map(Step::Put),
+        2 => some.prop_map(Step::PutTogether),
+        2 => (0..KEYS).prop_map(Step::Delete),
+    ];
     prop::collection::vec(step, 1..10)
 }
 
-/// Content by key, as far as it was acknowledged, and the step that was not.
+/// Content by key, as far as it was acknowledged, and what was not.
 #[derive(Default)]
 struct Acknowledged {
     content: BTreeMap<u8, u8>,
-    interrupted: Option<(u8, Option<u8>)>,
+    interrupted: Vec<(u8, Option<u8>)>,
 }
 
 /// Runs the script until it ends or the power fails.
 fn run(store: &Store, script: &[Step]) -> Acknowledged {
     let mut acknowledged = Acknowledged::default();
     for (number, step) in (1..).zip(script) {
-        let (key, content) = match step {
-            Step::Put(key) => (*key, Some(number)),
-            Step::Delete(key) => (*key, None),
-        };
-        acknowledged.interrupted = Some((key, content));
-        if take_step(store, key, content).is_err() {
-            return acknowledged;
+        for (key, content, answer) in take_step(store, number, step) {
+            if answer.is_err() {
+                acknowledged.interrupted.push((key, content));
+            } else {
+                acknowledged.content.remove(&key);
+                acknowledged.content.extend(content.map(|content| (key, content)));
+            }
         }
-        acknowledged.content.remove(&key);
-        acknowledged.content.extend(content.map(|content| (key, content)));
+        if !acknowledged.interrupted.is_empty() {
+            break;
+        }
     }
-    acknowledged.interrupted = None;
     acknowledged
 }
 
-fn take_step(store: &Store, key: u8, content: Option<u8>) -> PortResult<()> {
-    let key = record_key(key);
-    let Some(content) = content else { return store.delete(&key) };
-    let present = store.get(&key)?;
-    let condition = present.map_or(PutCondition::IfAbsent, |blob| PutCondition::IfMatch(blob.etag));
-    store.put(&key, &[content; 100], &condition).map(|_| ())
+/// What each key was to hold, and the answer.
+fn take_step(store: &Store, number: u8, step: &Step) -> Vec<(u8, Option<u8>, PortResult<()>)> {
+    let keys = match step {
+        Step::Delete(key) => return vec![(*key, None, store.delete(&record_key(*key)))],
+        Step::Put(key) => std::slice::from_ref(key),
+        Step::PutTogether(keys) => keys,
+    };
+    let content = [number; 100];
+    let condition = |key: &u8| {
+        let present = store.get(&record_key(*key)).unwrap();
+        (record_key(*key), present.map_or(PutCondition::IfAbsent, |blob| PutCondition::IfMatch(blob.etag)))
+    };
+    let puts: Vec<_> = keys.iter().map(condition).collect();
+    let answers = match &puts[..] {
+        [(key, condition)] => vec![store.put(key, &content, condition)],
+        puts => {
+            let objects = puts.iter().map(|(key, condition)| (key, &content[..], condition));
+            store.put_together(&objects.collect::<Vec<_>>())
+        }
+    };
+    assert_eq!(answers.len(), keys.len());
+    keys.iter().zip(answers).map(|(key, answer)| (*key, Some(number), answer.map(|_| ()))).collect()
 }
 
 /// What each key holds after opening anew: objects of one write each, or none.
@@ -184,7 +234,7 @@ fn contents(disk: &SimulatedDisk) -> Vec<Option<u8>> {
         assert!(blob.bytes.len() == 100 && blob.bytes.iter().all(|byte| *byte == blob.bytes[0]));
         Some(blob.bytes[0])
     };
-    (0..4).map(content).collect()
+    (0..KEYS).map(content).collect()
 }
 
 #[test]
@@ -208,23 +258,28 @@ proptest! {
 
     /// After a power loss at any call every acknowledged step is there, and the interrupted one whole or not at all.
     #[test]
-    fn power_losses_undo_nothing_that_was_acknowledged(script in script(), seed: u64) {
+    fn power_losses_undo_nothing_that_was_acknowledged(
+        script in script(),
+        seed: u64,
+        unwritten_bytes in prop_oneof![3 => Just(Some(0)), 1 => Just(Some(UNWRITTEN_MAX + 1)), 1 => Just(None)],
+    ) {
         for calls in 0.. {
             let disk = SimulatedDisk::new(seed.wrapping_add(calls));
+            disk.set_unwritten_bytes(unwritten_bytes);
             let store = open_simulated(&disk).unwrap();
             disk.fail_after(calls);
             let acknowledged = run(&store, &script);
             let after = contents(&disk.after_power_loss());
             for (key, found) in (0..).zip(&after) {
                 let expected = acknowledged.content.get(&key).copied();
-                let also = acknowledged.interrupted.filter(|(other, _)| *other == key);
-                prop_assert!(*found == expected || also.is_some_and(|(_, content)| *found == content),
+                let also = acknowledged.interrupted.iter().find(|(other, _)| *other == key);
+                prop_assert!(*found == expected || also.is_some_and(|(_, content)| found == content),
                     "key {key} after {calls} calls: {found:?}, acknowledged {expected:?}, interrupted {also:?}");
             }
             // Had only the process been killed: what the next one finds stays, though the power goes then.
             let killed = disk.after_kill();
             prop_assert_eq!(contents(&killed), contents(&killed.after_power_loss()));
-            if acknowledged.interrupted.is_none() {
+            if acknowledged.interrupted.is_empty() {
                 break;
             }
         }

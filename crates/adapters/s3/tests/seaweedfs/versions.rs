@@ -88,13 +88,14 @@ async fn a_deletion_that_breaks_off_brings_nothing_back_and_is_taken_up_again() 
 
 /// Of a deletion and a put at a time: either the put came first and is gone with all else, or it came after and is alone. A put on
 /// condition of what is being deleted ought to fail where it comes after; SeaweedFS looks and writes in two steps, and now and
-/// then lets one through.
+/// then lets one through. A put there also writes into the version that it supersedes, and so, once in some thousand times, brings
+/// back what was removed at that moment: nobody reads it, and it goes with the next deletion.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn puts_and_deletions_at_a_time_leave_one_of_two_worlds() {
     let server = Server::start().await;
     server.versioned().await;
     let (store, client) = (server.store(VERSIONED).await, server.client());
-    let mut survived = 0;
+    let (mut survived, mut brought_back) = (0, 0);
     for round in 0..40 {
         let key = fresh_key();
         let etag = store.put(&key, "first".into(), PutCondition::IfAbsent).await.unwrap();
@@ -109,8 +110,15 @@ async fn puts_and_deletions_at_a_time_leave_one_of_two_worlds() {
         match (&put, read) {
             (Ok(_), Some(bytes)) => {
                 assert_eq!(bytes, "second");
-                assert_eq!(versions(&client, &key).await, (1, 0), "round {round}");
+                let (contents, markers) = versions(&client, &key).await;
+                assert!(
+                    contents >= 1 && contents + markers <= 2,
+                    "round {round}: {contents} contents, {markers} markers"
+                );
+                brought_back += contents + markers - 1;
                 survived += u32::from(round % 2 == 0);
+                store.delete(&key).await.unwrap();
+                assert_eq!(versions(&client, &key).await, (0, 0), "round {round}, deleted again");
             }
             (_, None) => assert_eq!(versions(&client, &key).await, (0, 0), "round {round}: {put:?}"),
             (_, read) => panic!("round {round}: {put:?} left {read:?}"),
@@ -120,4 +128,5 @@ async fn puts_and_deletions_at_a_time_leave_one_of_two_worlds() {
         }
     }
     assert!(survived > 0, "no put came after its deletion: nothing was shown");
+    assert!(brought_back <= 2, "{brought_back} of 40");
 }
