@@ -4,7 +4,6 @@ mod puts;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
@@ -44,7 +43,8 @@ const KEY_LOCKS: usize = 4096;
 /// written.
 ///
 /// A put writes a file beside, syncs it, moves it to its name and syncs the folder. Puts that wait for others are written
-/// together, and the whole disk is synced for all of them, unless others have much that waits to be written.
+/// together, and the whole disk is synced for all of them, where that can be relied on and others have not much that waits to be
+/// written.
 ///
 /// A key is locked from the check of the condition until all is synced, against readers too: what is read is durable,
 /// so nobody acts upon a write that a power loss could take back. (A listing may show such a write.)
@@ -198,43 +198,45 @@ impl Store {
 
     fn put(&self, key: &BlobKey, content: &[u8], condition: &PutCondition) -> PortResult<Etag> {
         let mut new = self.prepare(key, content, condition)?;
-        let put = new.file.sync().and_then(|()| self.publish(&new));
-        // From here on the folder is not empty, so it stays.
-        let put = put.and_then(|()| self.disk().sync_folder(new.folder(&self.objects)));
+        let put = new.file.sync().and_then(|()| self.publish(&new)).and_then(|()| self.sync_folder_of(&new));
         self.end(new, put)
     }
 
     /// The same for puts of different keys, each with its own outcome.
     fn put_together(&self, puts: &[NewObject<'_>]) -> Vec<PortResult<Etag>> {
         // Opened before anything is written, so that it tells of every failure to write.
-        let whole = self.disk().whole(&self.objects);
-        let is_calm =
-            |whole: &dyn WholeDisk| whole.unwritten_bytes().is_ok_and(|bytes| bytes <= UNWRITTEN_MAX);
-        match whole {
-            Ok(whole) if is_calm(&*whole) => self.put_by_two_syncs(puts, &*whole),
+        match self.disk().whole(&self.objects) {
+            Ok(whole) if whole.unwritten_bytes().is_ok_and(|bytes| bytes <= UNWRITTEN_MAX) => {
+                self.put_by_two_syncs(puts, &*whole)
+            }
             _ => self.put_at_a_time(puts),
         }
     }
 
+    /// Where a sync of the whole disk fails, each file or folder is synced by itself: what could not be written may be others'.
+    ///
     /// Some file systems end a sync of the whole disk with writes that the disk's own cache still holds (ext4 without a journal): the
     /// sync of any folder empties it.
     fn put_by_two_syncs(&self, puts: &[NewObject<'_>], whole: &dyn WholeDisk) -> Vec<PortResult<Etag>> {
+        let is_synced = || whole.sync().and_then(|()| self.disk().sync_folder(&self.temporary)).is_ok();
         let prepare = |(key, content, condition): &NewObject<'_>| self.prepare(key, content, condition);
         let prepared: Vec<_> = puts.iter().map(prepare).collect();
         if prepared.iter().all(Result::is_err) {
             return prepared.into_iter().map(|refused| refused.map(|new| new.etag)).collect();
         }
-        let written = whole.sync();
+        let are_written = is_synced();
         let publish = |new: PortResult<New>| {
-            let new = new?;
-            let published = written.as_ref().map_err(copy).and_then(|()| self.publish(&new));
+            let mut new = new?;
+            let written = if are_written { Ok(()) } else { new.file.sync() };
+            let published = written.and_then(|()| self.publish(&new));
             Ok((new, published))
         };
         let published: Vec<PortResult<_>> = prepared.into_iter().map(publish).collect();
-        let named = whole.sync().and_then(|()| self.disk().sync_folder(&self.objects));
+        let are_named = is_synced();
         let end = |published: PortResult<(New, io::Result<()>)>| {
             let (new, published) = published?;
-            self.end(new, published.and_then(|()| named.as_ref().copied().map_err(copy)))
+            let named = published.and_then(|()| if are_named { Ok(()) } else { self.sync_folder_of(&new) });
+            self.end(new, named)
         };
         published.into_iter().map(end).collect()
     }
@@ -242,14 +244,17 @@ impl Store {
     /// Each by itself on a thread of its own, so that the file system's journal commits many of them at once.
     fn put_at_a_time(&self, puts: &[NewObject<'_>]) -> Vec<PortResult<Etag>> {
         thread::scope(|scope| {
-            let threads: Vec<_> = puts
-                .iter()
-                .map(|&(key, content, condition)| scope.spawn(move || self.put(key, content, condition)))
-                .collect();
-            let ended = |thread: thread::ScopedJoinHandle<'_, PortResult<Etag>>| {
-                thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+            let begin = puts.iter().map(|&(key, content, condition)| {
+                let put = move || self.put(key, content, condition);
+                // Where there is no room for a thread, this one does it.
+                thread::Builder::new().spawn_scoped(scope, put).map_err(|_| put())
+            });
+            let begun: Vec<_> = begin.collect();
+            let end = |begun: Result<thread::ScopedJoinHandle<'_, _>, _>| match begun {
+                Ok(thread) => thread.join().unwrap_or_else(|_| Err(ended())),
+                Err(done) => done,
             };
-            threads.into_iter().map(ended).collect()
+            begun.into_iter().map(end).collect()
         })
     }
 
@@ -302,11 +307,15 @@ impl Store {
         Ok(file)
     }
 
-    /// Moves a synced file to its name. It is there for good once its folder is synced.
+    /// Moves a synced file to its name. It is there for good once its folder is synced; that is not empty now, and so stays.
     fn publish(&self, new: &New) -> io::Result<()> {
         let _tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
         self.folders.ensure(new.folder(&self.objects))?;
         self.disk().rename(&new.temporary, &new.path)
+    }
+
+    fn sync_folder_of(&self, new: &New) -> io::Result<()> {
+        self.disk().sync_folder(new.folder(&self.objects))
     }
 
     fn delete(&self, key: &BlobKey) -> PortResult<()> {
@@ -368,11 +377,9 @@ impl New {
     }
 }
 
-/// The same error once more: it is everyone's.
-fn copy(error: &io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
+/// A thread has ended without an answer: the put may have been made or not.
+fn ended() -> PortError {
+    PortError::new(PortErrorKind::Unavailable, "put object").because("the thread that wrote it has ended")
 }
 
 #[cfg(test)]

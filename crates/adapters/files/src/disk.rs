@@ -66,12 +66,17 @@ pub(crate) trait DiskFile: Send {
 
 /// A whole disk.
 pub(crate) trait WholeDisk {
-    /// Makes everything durable, whoever wrote it. An error where something could not be written since this was opened (Linux says
-    /// so since 5.8), even if another sync has been told before.
+    /// Makes everything durable, whoever wrote it. An error where something could not be written since this was opened, even if
+    /// another sync has been told before.
     fn sync(&self) -> io::Result<()>;
-    /// At most so many bytes, of whoever wrote them, wait to be written; an error where that is not known.
+    /// At most so many bytes, of whoever wrote them, wait to be written. An error where that is not known, or where a sync of this
+    /// disk may do less than it says.
     fn unwritten_bytes(&self) -> io::Result<u64>;
 }
+
+/// File systems of which a sync of the whole makes all files and names durable, by their magic numbers (`linux/magic.h`): ext4, XFS,
+/// Btrfs, and tmpfs, of which nothing is. Others (FUSE) may leave a sync of the whole undone and say nothing.
+const SYNCED_AS_A_WHOLE: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
 
 /// The machine's file system. Files are their owner's alone (0600), folders too (0700).
 #[derive(Debug)]
@@ -156,6 +161,12 @@ impl WholeDisk for File {
 
     /// What waits for all disks of the machine together.
     fn unwritten_bytes(&self) -> io::Result<u64> {
+        let kernel = rustix::system::uname();
+        let is_told = kernel.release().to_str().is_ok_and(tells_of_failed_syncs);
+        let kind = u64::try_from(rustix::fs::fstatfs(self)?.f_type).unwrap_or(0);
+        if !is_told || !SYNCED_AS_A_WHOLE.contains(&kind) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         unwritten_bytes(&fs::read_to_string("/proc/meminfo")?)
     }
 }
@@ -171,6 +182,16 @@ impl DiskFile for File {
 
     fn truncate(&mut self, size: u64) -> io::Result<()> {
         self.set_len(size)
+    }
+}
+
+/// Whether this version of Linux tells of all that goes wrong in a sync of a whole file system: since 5.8 of what could not be written,
+/// since 5.17 of what the file system itself says.
+fn tells_of_failed_syncs(release: &str) -> bool {
+    let mut numbers = release.split(|byte: char| !byte.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 17),
+        _ => false,
     }
 }
 
@@ -193,6 +214,21 @@ fn unix_millis(time: SystemTime) -> UnixMillis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_of_the_system_are_told_apart() {
+        for (release, tells) in [
+            ("5.17.0", true),
+            ("6.1.0-26-amd64", true),
+            ("10.0", true),
+            ("5.16.20-rc1", false),
+            ("5.4.0-90-generic", false),
+            ("", false),
+            ("six", false),
+        ] {
+            assert_eq!(tells_of_failed_syncs(release), tells, "{release}");
+        }
+    }
 
     #[test]
     fn what_waits_to_be_written_is_read_from_the_systems_own_account() {

@@ -44,6 +44,7 @@ struct State {
     random: Xoshiro256PlusPlus,
     free_bytes: u64,
     unwritten_bytes: Option<u64>,
+    fails_whole_syncs: bool,
     /// Calls that still take place before the power fails.
     calls_left: Option<u64>,
     now_ms: i64,
@@ -158,6 +159,7 @@ impl SimulatedDisk {
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             free_bytes: u64::MAX,
             unwritten_bytes: Some(0),
+            fails_whole_syncs: false,
             calls_left: None,
             now_ms: 1_000_000,
         })))
@@ -176,6 +178,11 @@ impl SimulatedDisk {
         self.state().unwritten_bytes = unwritten_bytes;
     }
 
+    /// Has syncs of the whole disk fail, and make nothing durable.
+    pub(crate) fn fail_whole_syncs(&self, fails: bool) {
+        self.state().fails_whole_syncs = fails;
+    }
+
     /// Lets the power fail after so many more calls that change something.
     pub(crate) fn fail_after(&self, calls: u64) {
         self.state().calls_left = Some(calls);
@@ -189,6 +196,7 @@ impl SimulatedDisk {
             files: state.files.clone(),
             random: state.random.clone(),
             calls_left: None,
+            fails_whole_syncs: false,
             ..*state
         };
         Self(Arc::new(Mutex::new(survivor)))
@@ -203,6 +211,7 @@ impl SimulatedDisk {
             folders: folders.iter().map(|folder| state.survive_folder(folder)).collect(),
             random: Xoshiro256PlusPlus::seed_from_u64(state.random.next_u64()),
             calls_left: None,
+            fails_whole_syncs: false,
             ..*state
         };
         Self(Arc::new(Mutex::new(survivor)))
@@ -325,6 +334,9 @@ impl WholeDisk for SimulatedDisk {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state();
         state.tick()?;
+        if state.fails_whole_syncs {
+            return Err(io::Error::other("what others wrote could not be written"));
+        }
         for file in &mut state.files {
             file.durable.clone_from(&file.content);
         }

@@ -2,7 +2,7 @@
 //!
 //! A put by itself is at its end soonest. Many at a time have the disk write the same blocks of inodes and folders over and over,
 //! with a sleep of the thread and an interrupt for each; written together they are two syncs of the whole disk, however many
-//! they are. A round takes all that wait when it begins, so that the more come at a time, the more are written together.
+//! they are, and one of each folder that is new. A round takes all that wait when it begins, so that the more come at a time, the more are written together.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{OwnedRwLockWriteGuard, oneshot};
 use vidimus_domain::blob_key::BlobKey;
-use vidimus_ports::{Etag, PortError, PortErrorKind, PortResult, PutCondition};
+use vidimus_ports::{Etag, PortResult, PutCondition};
 
-use super::Store;
+use super::{Store, ended};
 use crate::lanes::Admission;
 
 /// Puts of one round, and the bytes after which it takes no more.
-const ROUND_MAX: usize = 32;
+const ROUND_MAX: usize = 64;
 const ROUND_BYTES: usize = 16 << 20;
 
 /// A put that was admitted, and whose key is locked.
@@ -62,10 +62,7 @@ impl Puts {
     pub(super) async fn put(&self, put: Put) -> PortResult<Etag> {
         let (reply, answer) = oneshot::channel();
         self.come(Waiting { put, reply });
-        answer.await.map_err(|_| {
-            PortError::new(PortErrorKind::Internal, "put object")
-                .because("the thread that wrote it has ended")
-        })?
+        answer.await.map_err(|_| ended())?
     }
 
     fn come(&self, waiting: Waiting) {

@@ -155,6 +155,52 @@ async fn puts_at_a_time_are_answered_each_for_itself() {
     assert_eq!(std::fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
 }
 
+#[test]
+fn puts_by_two_syncs_of_the_machines_own_disk_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Directory::open(folder.path()).unwrap();
+    let space = Space::new(directory.disk().clone(), folder.path().to_owned(), 0);
+    let store = Store::open(directory, space, Arc::new(SystemRandom)).unwrap();
+    let keys: Vec<_> = (0..20).map(record_key).collect();
+    store.put(&keys[7], b"before", &PutCondition::IfAbsent).unwrap();
+    let whole = store.disk().whole(&store.objects).unwrap();
+    let objects: Vec<_> =
+        keys.iter().map(|key| (key, key.as_str().as_bytes(), &PutCondition::IfAbsent)).collect();
+    let answers = store.put_by_two_syncs(&objects, &*whole);
+    for (number, (key, answer)) in keys.iter().zip(answers).enumerate() {
+        let found = store.get(key).unwrap().unwrap();
+        if number == 7 {
+            assert_eq!(answer.unwrap_err().kind(), PortErrorKind::Conflict);
+            assert_eq!(found.bytes, "before");
+        } else {
+            assert_eq!((found.etag, &found.bytes[..]), (answer.unwrap(), key.as_str().as_bytes()));
+        }
+    }
+    assert!(store.disk().is_empty(&store.temporary).unwrap());
+}
+
+#[tokio::test]
+async fn whoever_does_not_wait_any_more_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    for number in 0..60 {
+        let store = store.clone();
+        let put = async move { store.put(&record_key(number), Bytes::new(), PutCondition::IfAbsent).await };
+        let put = tokio::spawn(put);
+        tokio::task::yield_now().await;
+        if number % 2 == 0 {
+            put.abort();
+        }
+    }
+    for number in 60..70 {
+        store.put(&record_key(number), Bytes::new(), PutCondition::IfAbsent).await.unwrap();
+    }
+    for number in 0..70 {
+        let is_there = store.get(&record_key(number)).await.unwrap().is_some();
+        assert!(is_there || number < 60, "{number}");
+    }
+}
+
 /// What a script does to some of a few keys.
 #[derive(Clone, Debug)]
 enum Step {
@@ -262,11 +308,13 @@ proptest! {
         script in script(),
         seed: u64,
         unwritten_bytes in prop_oneof![3 => Just(Some(0)), 1 => Just(Some(UNWRITTEN_MAX + 1)), 1 => Just(None)],
+        fails_whole_syncs in prop::bool::weighted(0.3),
     ) {
         for calls in 0.. {
             let disk = SimulatedDisk::new(seed.wrapping_add(calls));
             disk.set_unwritten_bytes(unwritten_bytes);
             let store = open_simulated(&disk).unwrap();
+            disk.fail_whole_syncs(fails_whole_syncs);
             disk.fail_after(calls);
             let acknowledged = run(&store, &script);
             let after = contents(&disk.after_power_loss());
