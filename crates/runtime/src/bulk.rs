@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, Stream, StreamExt};
+use futures::stream::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::Request;
 use vidimus_domain::limits::PHOTO_BYTES_MAX;
 use vidimus_domain::record::is_fresh;
@@ -26,13 +26,13 @@ use crate::errors::failure_from_status;
 use crate::traces::{self, Origin};
 
 /// Photos of one stream that are being accepted at a time.
-pub const ACCEPTING_MAX: usize = 16;
-/// Their bytes, where no photo is larger than [`PHOTO_BYTES_MAX`].
+pub const ACCEPTING_MAX: usize = 32;
+/// Bytes of theirs, names included, where none has more than [`PHOTO_BYTES_MAX`].
 pub const ACCEPTING_BYTES_MAX: usize = 4 * PHOTO_BYTES_MAX;
 /// Photos of one stream that are accepted and waited for at a time.
 pub const WAITING_MAX: usize = 1024;
 /// Where so many waited for have been reached, as many as this are answered before more are taken.
-const TAKEN_AT_ONCE: usize = 64;
+const TAKEN_AT_ONCE: usize = 128;
 /// Photos that are asked about at a time: few, since the rest of those that are asked in vain are asked again.
 const ASKED_MAX: usize = 16;
 /// The pause before what was not there yet is asked for again.
@@ -105,7 +105,7 @@ impl BulkJob {
             photos: Box::pin(photos),
             has_ended: false,
             is_full: false,
-            accepting: FuturesUnordered::new(),
+            accepting: JoinSet::new(),
             accepting_bytes: 0,
             waiting: VecDeque::new(),
             ask_at: self.clock.now(),
@@ -196,8 +196,8 @@ struct Session {
     has_ended: bool,
     /// So many are waited for that no more are taken.
     is_full: bool,
-    /// Photos that are being accepted, with their bytes.
-    accepting: FuturesUnordered<BoxFuture<'static, (usize, JobAnswer)>>,
+    /// Photos that are being accepted, with their bytes. Each in a task of its own: it may hold what an answer here waits for.
+    accepting: JoinSet<(usize, JobAnswer)>,
     accepting_bytes: usize,
     waiting: VecDeque<Waiting>,
     ask_at: UnixMillis,
@@ -226,7 +226,8 @@ impl Session {
             let job = Arc::clone(&self.job);
             tokio::select! {
                 photo = self.photos.next(), if has_room && !self.has_ended => self.take(photo)?,
-                Some((bytes, accepted)) = self.accepting.next(), if !self.accepting.is_empty() => {
+                Some(accepted) = self.accepting.join_next() => {
+                    let (bytes, accepted) = accepted.map_err(|_| Failure::new(ErrorCode::Internal, "internal error"))?;
                     self.accepting_bytes -= bytes;
                     self.accepted(accepted).await?;
                 }
@@ -253,14 +254,15 @@ impl Session {
         };
         let job = Arc::clone(&self.job);
         let part = self.origin.part("bulk photo");
-        let bytes = photo.photo.as_ref().map_or(0, Bytes::len);
+        let bytes =
+            photo.photo.as_ref().map_or(0, Bytes::len) + photo.name.len() + photo.external_image_id.len();
         self.accepting_bytes += bytes;
         let accepting = async move {
             let name = photo.name.clone();
             let state = traces::noted(part, job.accept(photo)).await;
             (bytes, JobAnswer { name, state })
         };
-        self.accepting.push(Box::pin(accepting));
+        self.accepting.spawn(accepting);
         Ok(())
     }
 

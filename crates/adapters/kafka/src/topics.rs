@@ -13,6 +13,8 @@ use crate::config::KafkaConfig;
 use crate::error::{OpenError, panicked};
 use crate::queries::Queries;
 
+/// How long a client may look for which brokers are there.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause between two looks at whether a new topic is there.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -120,7 +122,8 @@ impl Topics<'_> {
         }
     }
 
-    /// A broker to which a new topic has not got around yet answers with no settings at all: it is asked again.
+    /// A broker to which a new topic has not got around yet answers with no settings at all: it is asked again. So is another one where
+    /// the one that the client has in mind for this is away: it looks anew at which are there only when it is told to.
     async fn read_settings(
         &self,
         wanted: &[Wanted],
@@ -128,7 +131,15 @@ impl Topics<'_> {
     ) -> Result<(), OpenError> {
         let deadline = self.queries.deadline();
         loop {
-            let described = self.describe(wanted).await?;
+            let described = match self.describe(wanted).await {
+                Err(OpenError::Cluster { .. }) if !deadline.has_passed() => {
+                    // What it says does not matter: the next try tells.
+                    let _ = self.admin.inner().fetch_metadata(None, LOOK_TIMEOUT);
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                    continue;
+                }
+                described => described?,
+            };
             let unknown = described.iter().find(|(_, settings)| settings.is_empty());
             let Some((name, _)) = unknown else {
                 for (name, settings) in described {
@@ -151,7 +162,8 @@ impl Topics<'_> {
         const DOING: &str = "read the topics' settings";
         let resources: Vec<ResourceSpecifier<'_>> =
             wanted.iter().map(|wanted| ResourceSpecifier::Topic(&wanted.name)).collect();
-        let described = self.admin.describe_configs(&resources, &self.options()).await;
+        let options = AdminOptions::new().request_timeout(Some(self.config.call_timeout / 5));
+        let described = self.admin.describe_configs(&resources, &options).await;
         let described = described.map_err(OpenError::cluster(DOING))?;
         let mut settings = BTreeMap::new();
         for (Wanted { name, .. }, described) in wanted.iter().zip(described) {

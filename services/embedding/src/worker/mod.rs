@@ -1,7 +1,7 @@
 //! The workers of the bulk lane: embed what was accepted, at full use of the encoder.
 //!
 //! A worker keeps so many photos in flight that every thread of the encoder has the next one at hand while others are read.
-//! What was encoded is written ten times a second. A photo is committed only when its record says what came of it and that is
+//! What was encoded is written five times a second. A photo is committed only when its record says what came of it and that is
 //! said on the log, so a worker may die anywhere: what it is given again it finds done. What is away is waited for; a photo that
 //! fails time and again is set aside and named in the dead letters, so that it holds up no other.
 
@@ -50,9 +50,9 @@ const PAUSE_LAST: Duration = Duration::from_secs(10);
 /// Photos in flight for each core by default: one is encoded, the others are read or next.
 const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// What was encoded is written at every multiple of this, so that much is written together, for fewer syncs.
-const WRITTEN_EVERY: Duration = Duration::from_millis(100);
+const WRITTEN_EVERY: Duration = Duration::from_millis(200);
 /// Photos of which what was encoded waits to be written or is, for each that may be in flight.
-const WRITTEN_PER_IN_FLIGHT: usize = 2;
+const WRITTEN_PER_IN_FLIGHT: usize = 3;
 
 /// How a worker behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::{AcceptedPhoto, Change};
@@ -89,6 +90,7 @@ impl Worker {
                     self.metrics.photo(outcome);
                     return Ended::Done;
                 }
+                Err(Trouble::Later(_)) if self.shutdown.has_begun() => return Ended::LeftForLater,
                 Err(Trouble::Later(reason)) => {
                     self.metrics.retries.inc();
                     tracing::warn!(reason, position = ?record.position, "a photo waits to be embedded");
@@ -116,14 +118,14 @@ impl Worker {
 
     async fn embed(&self, record: &LogRecord) -> Result<&'static str, Trouble> {
         let photo = decode(record)?;
+        let encoding = self.may_encode().await?;
         let Some(collection) = self.deps.catalog.collection_by_part(&photo.part).await? else {
             return Ok("GONE");
         };
-        // Never closed.
-        let encoding = self.encoding.acquire().await.ok();
         let read = self.records.read(&photo.part, photo.image).await?;
         let Some(before) = read.record.as_ref() else { return Ok("GONE") };
         if before.state != State::Accepted {
+            drop(encoding);
             if let Some(outcome) = self.complete(before).await? {
                 return Ok(outcome);
             }
@@ -142,6 +144,14 @@ impl Worker {
             self.complete(&after).await?;
         }
         Ok(outcome)
+    }
+
+    /// Leave to read and encode a photo; none any more where shutdown has begun.
+    async fn may_encode(&self) -> Result<SemaphorePermit<'_>, Trouble> {
+        match self.encoding.acquire().await {
+            Ok(permit) if !self.shutdown.has_begun() => Ok(permit),
+            _ => Err(Trouble::Later("the service is shutting down".to_owned())),
+        }
     }
 
     /// Until the next time to write.
@@ -166,6 +176,7 @@ impl Worker {
             return Ok(None);
         }
         let of = (&record.origin.part, record.origin.image);
+        let _encoding = self.may_encode().await?;
         match self.completion.complete(of, &ByEncoders(self)).await? {
             Completed::Whole(Some(after)) => {
                 self.remove_photos(&after).await?;
