@@ -19,7 +19,7 @@ STAGE := @scripts/stage.sh
 # demo, the tests and clippy do not each build them again.
 CARGO_SET := --workspace --all-targets --locked
 
-.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed e2e-distributed-moves e2e-distributed-others test-chaos chaos outage stack stack-down test-qdrant fuzz bench bench-distributed fmt clippy deny requirements clean
+.PHONY: help demo demo-stack test check setup toolchain venv assets javascript seaweedfs kafka rotel build models test-rust test-e2e test-e2e-distributed e2e-distributed-moves e2e-distributed-others test-chaos chaos outage stack stack-down test-qdrant fuzz bench release bench-embedded bench-distributed bench-bulk fmt clippy deny requirements clean
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-21s %s\n' "$$name" "$$text"; done
@@ -88,7 +88,6 @@ chaos: build models seaweedfs kafka ## Kills or stops processes and servers at r
 outage: build models seaweedfs kafka ## Takes broker, S3 server and index away for OUTAGE_SECONDS (60) each under load, then loses the log.
 	$(STAGE) "outage" env VIDIMUS_OUTAGE_SECONDS=$(or $(OUTAGE_SECONDS),60) $(VIDIMUS_PYTHON) -m pytest -s tests/chaos/test_outage.py
 
-# QDRANT_URL=http://host:6334 names a real server, QDRANT_API_KEY its key. Collections are made there and dropped again.
 test-e2e-distributed: ## Runs the same tests against one process for each role, over Kafka, SeaweedFS and qdrant-dev.
 	$(STAGE) "end-to-end tests, distributed" $(MAKE) -j2 --output-sync=target e2e-distributed-moves e2e-distributed-others
 
@@ -99,31 +98,42 @@ e2e-distributed-moves:
 e2e-distributed-others:
 	@VIDIMUS_DEPLOYMENT=distributed $(VIDIMUS_PYTHON) -m pytest tests/e2e -m "not moves"
 
-# BROKERS=3 for a cluster of three.
+# BROKERS=3 for a cluster of three. QDRANT_URL names a Qdrant in qdrant-dev's place, as it does for test-qdrant.
 stack: seaweedfs kafka build models ## Starts the distributed service here: Kafka, SeaweedFS, qdrant-dev, a process for each role.
 	$(STAGE) "stack" $(VIDIMUS_PYTHON) scripts/stack/stack.py up --brokers $(or $(BROKERS),1)
 
 stack-down: ## Ends it and leaves nothing of it behind.
 	@python3 scripts/stack/stack.py down
 
-test-qdrant: toolchain ## Runs the tests of the Qdrant adapter, against the server at QDRANT_URL or against qdrant-dev.
-	$(STAGE) "Qdrant tests" cargo test --locked -p vidimus-qdrant -p vidimus-testkit --lib --bin qdrant-dev --test qdrant
+# QDRANT_URL=http://host:6334 names a real server, QDRANT_API_KEY its key. Collections are made there and dropped again.
+test-qdrant: build models javascript seaweedfs kafka rotel ## Runs the adapter's tests and the end-to-end tests over the Qdrant server at QDRANT_URL, or over qdrant-dev.
+	$(STAGE) "Qdrant tests" cargo test --workspace --locked --test qdrant
+	@$(MAKE) test-e2e-distributed
 
 fuzz: toolchain ## Runs each fuzz target for FUZZ_SECONDS (60) and says how many inputs it has seen.
 	$(STAGE) "fuzz" scripts/fuzz.sh
 
 # Faces and seconds of the soak: BENCH_FACES=100000, BENCH_SOAK_SECONDS=0 (none).
-bench: toolchain assets models ## Measures a release build against its parts, one after the other, all in one run.
-	$(STAGE) "release build" cargo build --release --workspace --bins --examples --locked
-	$(STAGE) "bench" $(VIDIMUS_PYTHON) bench/bench.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
-		--photo $(VIDIMUS_ASSETS)/photos/obama.jpg --faces $(or $(BENCH_FACES),100000) --soak-seconds $(or $(BENCH_SOAK_SECONDS),0) $(BENCH_ARGUMENTS)
+BENCH := --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) --photo $(VIDIMUS_ASSETS)/photos/obama.jpg
+FACES = $(or $(BENCH_FACES),100000)
 
-bench-distributed: toolchain assets models seaweedfs kafka ## Measures separate processes against their parts, and bulk jobs against the encoder.
+bench: ## Measures a release build against its parts, in one process and in many, and bulk jobs against the encoder.
+	@$(MAKE) bench-embedded
+	@$(MAKE) bench-distributed
+	@$(MAKE) bench-bulk
+
+release: toolchain assets models
 	$(STAGE) "release build" cargo build --release --workspace --bins --examples --locked
-	$(STAGE) "bench, distributed" $(VIDIMUS_PYTHON) bench/distributed.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
-		--photo $(VIDIMUS_ASSETS)/photos/obama.jpg --faces $(or $(BENCH_FACES),100000)
-	$(STAGE) "bench, bulk" $(VIDIMUS_PYTHON) bench/bulk.py --programs $(CARGO_TARGET_DIR)/release --models $(VIDIMUS_MODELS) \
-		--photo $(VIDIMUS_ASSETS)/photos/obama.jpg
+
+bench-embedded: release ## Measures one process against its parts, one after the other, all in one run.
+	$(STAGE) "bench" $(VIDIMUS_PYTHON) bench/bench.py $(BENCH) --faces $(FACES) --soak-seconds $(or $(BENCH_SOAK_SECONDS),0) $(BENCH_ARGUMENTS)
+
+bench-distributed: release seaweedfs kafka ## Measures separate processes against their parts.
+	$(STAGE) "bench, distributed" $(VIDIMUS_PYTHON) bench/distributed.py $(BENCH) --faces $(FACES)
+
+bench-bulk: release seaweedfs kafka ## Measures bulk jobs against the encoder, in one process and in many.
+	$(STAGE) "bench, bulk" $(VIDIMUS_PYTHON) bench/bulk.py $(BENCH)
+	$(STAGE) "bench, bulk, distributed" $(VIDIMUS_PYTHON) bench/bulk.py $(BENCH) --distributed
 
 fmt: ## Formats the Rust code.
 	@cargo fmt --all

@@ -2,18 +2,23 @@
 
 The encoder alone, with as many threads as the service has, is measured before and after the job, on the same photos: what else the
 machine does weighs on both. A job's rate is taken from the command's start to its end, with everything that a job does.
+
+With --distributed the embedding process has the last core to itself, as it has machines of its own where it is deployed; all others, and
+the servers, have the other cores. The encoder alone is measured on the embedding process's core.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench import ROOT, Service, ran, say
+from bench import READY_SECONDS_MAX, ROOT, Service, ran, say
 
 
 def children_cpu_seconds() -> float:
@@ -28,8 +33,22 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@contextlib.contextmanager
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """What is started meanwhile runs on these cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class Embedded:
     """One process on a directory."""
+
+    # Those of the encoder, and those of all that is not the embedding process.
+    encoder_cores = other_cores = os.sched_getaffinity(0)
 
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.data = folder / "data"
@@ -54,7 +73,12 @@ class Embedded:
 class Distributed:
     """A process for each role over Kafka, SeaweedFS and qdrant-dev, all on this machine."""
 
+    encoder_cores = {max(os.sched_getaffinity(0))}
+    other_cores = os.sched_getaffinity(0) - encoder_cores
+
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        if not self.other_cores:
+            sys.exit("error: the embedding process takes a core of its own, and this machine has one")
         os.environ["VIDIMUS_PROGRAMS"] = str(arguments.programs)
         sys.path.insert(0, str(ROOT / "scripts/stack"))
         from components import SERVERS, Backing
@@ -64,19 +88,31 @@ class Distributed:
         self.servers = SERVERS
         self.backing = Backing(folder / "backing")
         self.processes = Processes(folder / "processes")
-        self.backing.start()
+        with on_cores(self.other_cores):
+            self.backing.start()
         settings = {**self.backing.settings("bench"), "VIDIMUS__LOGS__FILTER": "warn"}
         try:
-            self.processes.start(settings, arguments.models)
+            self.start_processes(settings, arguments.models)
         except BaseException:
             self.stop()
             raise
         os.environ |= {**settings, **self.processes.admin_settings()}
         self.address = self.processes.of("gateway")[0].said["tenants"]
 
+    def start_processes(self, settings: dict[str, str], models: Path) -> None:
+        """Starts each role on its cores, and waits until all are ready."""
+        self.processes.prepare()
+        for member in self.processes.members:
+            with on_cores(self.encoder_cores if member.role == "embedding" else self.other_cores):
+                self.processes.start_one(member, self.processes.shared(settings), models)
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        for member in self.processes.members:
+            self.processes.wait_for(member, deadline)
+
     def admin(self, *words: object) -> dict[str, object]:
         """Runs `vidimus admin …`."""
-        return ran([self.programs / "vidimus", "admin", *words, "--json"])
+        with on_cores(self.other_cores):
+            return ran([self.programs / "vidimus", "admin", *words, "--json"])
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far, by process."""
@@ -104,6 +140,8 @@ def photos_folder(folder: Path, portrait: Path, count: int, side_px: int | None)
     for number in range(count):
         # What follows the end of a JPEG is no part of the picture.
         (made / f"{number:05}.jpg").write_bytes(photo + number.to_bytes(4, "big"))
+    # Else they come to the disk during the job, half a minute after they were written.
+    os.sync()
     return made
 
 
@@ -112,11 +150,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     photos = photos_folder(folder, arguments.photo, arguments.count, arguments.side)
     os.environ["VIDIMUS_MODELS"] = str(arguments.models)
     encoder = [arguments.programs / "examples/encoder_throughput", photos, 1]
+    mode = Distributed if arguments.distributed else Embedded
     say("the encoder alone")
     encoder_cpu = children_cpu_seconds()
-    before = ran(encoder)
+    with on_cores(mode.encoder_cores):
+        before = ran(encoder)
     encoder_cpu = children_cpu_seconds() - encoder_cpu
-    service = (Distributed if arguments.distributed else Embedded)(arguments, folder)
+    service = mode(arguments, folder)
     try:
         service.admin("tenant", "create", "first")
         make_collection(service.address, service.admin("key", "create", "first"))
@@ -131,7 +171,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     if job["enrolled"] != arguments.count:
         sys.exit(f"error: {job}")
     say("the encoder alone, again")
-    after = ran(encoder)
+    with on_cores(mode.encoder_cores):
+        after = ran(encoder)
     alone = 2 / (1 / before["photos_per_second"] + 1 / after["photos_per_second"])
     rate = arguments.count / seconds
     return {
@@ -167,7 +208,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--photo", type=Path, required=True, help="a portrait")
     parser.add_argument("--count", type=int, default=2000, help="photos of the job: its start and its end take 0.2 s")
-    parser.add_argument("--distributed", action="store_true", help="a process for each role, over servers on this machine")
+    parser.add_argument("--distributed", action="store_true", help="a process for each role, over servers on this machine; embedding has a core to itself")
     parser.add_argument("--side", type=int, help="shrink the portrait to this many pixels")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
     arguments = parser.parse_args()

@@ -1,4 +1,5 @@
-"""The servers that the distributed mode stands on, started on this machine: Apache Kafka, SeaweedFS, and qdrant-dev for Qdrant.
+"""The servers that the distributed mode stands on, started on this machine: Apache Kafka, SeaweedFS, and qdrant-dev for Qdrant where
+no server is named.
 
 Each lives in a folder of its own, listens on 127.0.0.1 alone, and is ended by its process id.
 """
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from qdrant import QdrantServer
 
 SCRIPTS = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("VIDIMUS_CACHE", Path.home() / ".cache/vidimus"))
@@ -171,23 +174,25 @@ def await_end(pid: int) -> None:
 
 
 class Backing:
-    """Kafka, SeaweedFS and qdrant-dev in one folder, which knows their process ids."""
+    """Kafka, SeaweedFS and qdrant-dev in one folder, which knows their process ids. A Qdrant that is named takes qdrant-dev's place."""
 
-    def __init__(self, folder: Path, brokers: int = 1) -> None:
+    def __init__(self, folder: Path, brokers: int = 1, named_qdrant: QdrantServer | None = None) -> None:
         self.folder = folder
         self.brokers = brokers
+        self.named_qdrant = named_qdrant
         self.file = folder / "backing.json"
         self.said: dict = json.loads(self.file.read_text()) if self.file.exists() else {}
 
     def start(self) -> None:
-        """Starts all three and waits until they answer."""
+        """Starts them and waits until they answer."""
         lacking = missing()
         if lacking:
             raise CannotStart("missing: " + "; ".join(lacking))
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             for name in SERVERS:
-                self.start_one(name)
+                if name != "qdrant" or self.named_qdrant is None:
+                    self.start_one(name)
         except BaseException:
             self.stop()
             raise
@@ -317,6 +322,11 @@ class Backing:
         self.file.unlink(missing_ok=True)
 
     @property
+    def qdrant(self) -> QdrantServer:
+        """The index's server."""
+        return self.named_qdrant or QdrantServer("127.0.0.1", self.said["qdrant_port"])
+
+    @property
     def s3_endpoint(self) -> str:
         """The S3 server's URL."""
         return f"http://127.0.0.1:{self.said['s3_port']}"
@@ -346,6 +356,16 @@ class Backing:
             "VIDIMUS__KAFKA__PARTITIONS": "4",
             "VIDIMUS__KAFKA__REPLICATION_FACTOR": str(self.brokers),
             "VIDIMUS__KAFKA__MIN_INSYNC_REPLICAS": "2" if self.brokers == 3 else "1",
-            "VIDIMUS__INDEX": f"qdrant://127.0.0.1:{self.said['qdrant_port']}",
+            "VIDIMUS__INDEX": self.qdrant.index,
             "VIDIMUS__QDRANT__COLLECTION_PREFIX": f"{name}-",
+            **self._qdrant_key(),
         }
+
+    def _qdrant_key(self) -> dict[str, str]:
+        """The setting of the server's API key, where it wants one."""
+        if self.qdrant.key is None:
+            return {}
+        file = self.folder / "qdrant-api-key"
+        file.touch(mode=0o600)
+        file.write_text(self.qdrant.key)
+        return {"VIDIMUS__QDRANT__API_KEY_FILE": str(file)}

@@ -1,4 +1,5 @@
-"""The distributed service on this machine: Kafka, SeaweedFS, qdrant-dev, and Vidimus as a process for each role.
+"""The distributed service on this machine: Kafka, SeaweedFS, qdrant-dev or the Qdrant that QDRANT_URL names, and Vidimus as a process
+for each role.
 
 Usage: stack.py up [--brokers 1|3] | down | status | admin WORDS…
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from components import CACHE, Backing, CannotStart, end, is_alive, is_of, missing, program
 from processes import Processes
+from qdrant import QdrantServer
 
 RUN = CACHE / "stack-run"
 STATE = RUN / "stack.json"
@@ -34,7 +36,7 @@ def up(brokers: int) -> None:
     # What a start left that was broken off.
     clear()
     began = time.monotonic()
-    backing = Backing(RUN / "backing", brokers)
+    backing = Backing(RUN / "backing", brokers, QdrantServer.named())
     processes = Processes(RUN / "vidimus", COUNTS)
     backing.start()
     try:
@@ -66,7 +68,7 @@ def tell(backing: Backing, processes: Processes, seconds: float) -> None:
     ports = ",".join(str(port) for port in backing.said["kafka_ports"])
     print(f"  Kafka        127.0.0.1:{ports}")
     print(f"  S3           {backing.s3_endpoint}")
-    print(f"  Qdrant       127.0.0.1:{backing.said['qdrant_port']} (qdrant-dev)")
+    print(f"  Qdrant       {backing.qdrant.host}:{backing.qdrant.port}{'' if backing.named_qdrant else ' (qdrant-dev)'}")
     print(f"  logs         {RUN}")
     print("administration: scripts/stack/stack.py admin tenant create NAME")
 

@@ -2,16 +2,14 @@
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import boto3
-import grpc
 from botocore.config import Config
 from components import BUCKET, Backing
 from wire import Message, encoded
 
 SCROLL = "/qdrant.Points/Scroll"
-LIST = "/qdrant.Collections/List"
 PAGE = 1000
 CALL_SECONDS_MAX = 5
 # `record.proto`: the states by number.
@@ -104,33 +102,24 @@ class Points:
     """The points of one service's index, asked for over Qdrant's gRPC."""
 
     def __init__(self, backing: Backing, prefix: str) -> None:
-        self.address = f"127.0.0.1:{backing.said['qdrant_port']}"
+        self.server = replace(backing.qdrant, call_seconds_max=CALL_SECONDS_MAX)
         self.prefix = prefix
 
     def versions(self) -> dict[str, int]:
         """The version of every point, erased ones too."""
-        with grpc.insecure_channel(self.address) as channel:
-            found: dict[str, int] = {}
-            for collection in self._collections(channel):
-                found.update(self._scroll(channel, collection))
+        found: dict[str, int] = {}
+        for collection in self.server.collections(self.prefix):
+            found.update(self._scroll(collection))
         return found
 
-    @staticmethod
-    def _call(channel: grpc.Channel, method: str, request: bytes) -> Message:
-        return Message(channel.unary_unary(method)(request, timeout=CALL_SECONDS_MAX))
-
-    def _collections(self, channel: grpc.Channel) -> list[str]:
-        names = [listed.text(1) for listed in self._call(channel, LIST, b"").messages(1)]
-        return [name for name in names if name.startswith(self.prefix)]
-
-    def _scroll(self, channel: grpc.Channel, collection: str) -> dict[str, int]:
+    def _scroll(self, collection: str) -> dict[str, int]:
         found: dict[str, int] = {}
         after: bytes | None = None
         while True:
             fields: list[tuple[int, int | bytes]] = [(1, collection.encode()), (4, PAGE), (6, encoded([(1, 1)]))]
             if after is not None:
                 fields.append((3, after))
-            answer = self._call(channel, SCROLL, encoded(fields))
+            answer = self.server.call(SCROLL, encoded(fields))
             for point in answer.messages(2):
                 payload = {entry.text(1): entry.messages(2)[0] for entry in point.messages(2)}
                 if "version" in payload:

@@ -1,10 +1,10 @@
-"""A service of separate processes, one for each role, over Kafka, SeaweedFS and qdrant-dev.
+"""A service of separate processes, one for each role, over Kafka, SeaweedFS and qdrant-dev, or the Qdrant that QDRANT_URL names.
 
 The servers are started once for all tests; each service has names of its own there.
 """
 
 import itertools
-import os
+import secrets
 import shutil
 import signal
 import sys
@@ -19,7 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/stack"))
 
 from components import BUCKET, Backing, CannotStart  # noqa: E402, F401
 from processes import Processes  # noqa: E402
+from qdrant import QdrantServer  # noqa: E402
 
+# What names begin with that no other run of the tests may have: a server that is named holds other things too.
+_run = f"test-{secrets.token_hex(6)}"
 _numbers = itertools.count(1)
 _backing: Backing | None = None
 
@@ -27,7 +30,7 @@ _backing: Backing | None = None
 def start_backing() -> None:
     """Starts the servers."""
     global _backing
-    _backing = Backing(Path(tempfile.mkdtemp(prefix="vidimus-e2e-")))
+    _backing = Backing(Path(tempfile.mkdtemp(prefix="vidimus-e2e-")), named_qdrant=QdrantServer.named())
     _backing.start()
 
 
@@ -38,9 +41,11 @@ def backing() -> Backing:
 
 
 def stop_backing() -> None:
-    """Ends the servers and removes what they hold."""
+    """Ends the servers and removes what they hold, and what one that was named has of these tests."""
     global _backing
     if _backing is not None:
+        if _backing.named_qdrant is not None:
+            _backing.named_qdrant.drop(_run)
         _backing.stop()
         shutil.rmtree(_backing.folder, ignore_errors=True)
         _backing = None
@@ -51,7 +56,7 @@ class DistributedService(EmbeddedService):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.name = f"test-{os.getpid()}-{next(_numbers)}"
+        self.name = f"{_run}-{next(_numbers)}"
         self.lost = itertools.count(1)
         self.processes = Processes(folder / "processes")
         # What is written counts as durable after the shortest time that there may be: moves and returning processes wait for it.
@@ -101,8 +106,7 @@ class DistributedService(EmbeddedService):
 
     def index_collections(self) -> set[str]:
         prefix = f"{self.name}-"
-        made = (backing().folder / "qdrant/collections").glob(f"{prefix}*.collection")
-        return {path.stem.removeprefix(prefix) for path in made}
+        return {name.removeprefix(prefix) for name in backing().qdrant.collections(prefix)}
 
     def admin_environment(self) -> dict[str, str]:
         return {**self.settings, **self.processes.admin_settings()}

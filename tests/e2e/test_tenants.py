@@ -1,12 +1,14 @@
-"""Two tenants with the same names and the same photos see nothing of each other."""
+"""Two tenants with the same names and the same photos see nothing of each other, and what administrators make for tenants."""
 
 import subprocess
+import time
 
 import pytest
 from asking import enrol, face_ids, refusal, search
 from service import binary
 
 NAME = "people"
+DROPPED_SECONDS_MAX = 30
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,21 @@ def test_tenants_and_keys_are_listed_without_secrets(service):
     [shown] = service.admin("key", "list", "listed")
     assert shown["access_key_id"] == key.access_key_id
     assert key.secret_access_key not in str(shown)
+
+
+def test_a_large_collection_has_an_index_collection_of_its_own(service, photos):
+    client = service.client(service.new_tenant("owner"))
+    made = service.admin("collection", "create", "owner", "large", "--large")
+    assert service.admin("collection", "create", "owner", "small")["placement"] == made["face_model"]
+    placement = made["placement"]
+    assert placement.startswith(f"{made['face_model']}.") and len(placement) > len(made["face_model"]) + 30
+    [face] = enrol(client, "large", photos.obama)
+    assert search(client, "large", photos.obama2) == [face]
+    assert search(client, "small", photos.obama2) == []
+    assert placement in service.index_collections()
+    assert "large" in service.admin_refusal("collection", "create", "owner", "large")
+    client.delete_collection(CollectionId="large")
+    deadline = time.monotonic() + DROPPED_SECONDS_MAX
+    while placement in service.index_collections():
+        assert time.monotonic() < deadline, "it is dropped with its collection"
+        service.admin("reconcile", "--full")

@@ -95,6 +95,7 @@ async fn found_tenant(
     let new = NewCollection {
         tenant: tenant.id,
         name: wanted.collection.parse()?,
+        is_large: false,
         face_model_version: catalog.face_model_version(&face_model).await?,
         face_model,
         tags: std::collections::BTreeMap::new(),

@@ -139,7 +139,13 @@ fn administration(
         random: Arc::clone(&adapters.random),
     };
     let catalog = Arc::clone(&core.catalog);
-    let service = AdminService { catalog, ledger, dead_letters: Some(dead_letters), audit: Some(audit) };
+    let service = AdminService {
+        catalog,
+        ledger,
+        dead_letters: Some(dead_letters),
+        audit: Some(audit),
+        face_models: Some(Arc::clone(&core.face_models)),
+    };
     Ok(Some(Administration { service, token }))
 }
 

@@ -88,6 +88,11 @@ impl<T: Send + Sync + 'static> OffThread<T> {
     pub(crate) fn new(client: T) -> Self {
         Self(Arc::new(client))
     }
+
+    /// The client, for a thread where what blocks may run.
+    pub(crate) fn shared(&self) -> Arc<T> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl<T: Send + Sync + 'static> Deref for OffThread<T> {

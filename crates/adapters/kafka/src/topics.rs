@@ -8,7 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
 
-use crate::client::Context;
+use crate::client::{Context, OffThread};
 use crate::config::KafkaConfig;
 use crate::error::{OpenError, panicked};
 use crate::queries::Queries;
@@ -21,7 +21,7 @@ pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// What topics are looked at and made with.
 pub(crate) struct Topics<'a> {
     pub(crate) config: &'a KafkaConfig,
-    pub(crate) admin: &'a AdminClient<Context>,
+    pub(crate) admin: &'a OffThread<AdminClient<Context>>,
     pub(crate) queries: &'a Arc<Queries>,
 }
 
@@ -133,8 +133,10 @@ impl Topics<'_> {
         loop {
             let described = match self.describe(wanted).await {
                 Err(OpenError::Cluster { .. }) if !deadline.has_passed() => {
+                    let admin = self.admin.shared();
                     // What it says does not matter: the next try tells.
-                    let _ = self.admin.inner().fetch_metadata(None, LOOK_TIMEOUT);
+                    let look = move || drop(admin.inner().fetch_metadata(None, LOOK_TIMEOUT));
+                    tokio::task::spawn_blocking(look).await.map_err(panicked)?;
                     tokio::time::sleep(LOOK_PAUSE).await;
                     continue;
                 }

@@ -24,8 +24,10 @@ pub struct NewCollection {
     pub tenant: TenantId,
     /// Its name, unique in the tenant.
     pub name: CollectionName,
-    /// Its face model. Its points come where those of all new collections of that model do.
+    /// Its face model.
     pub face_model: FaceModelName,
+    /// Whether its points come into an index collection of its own, and not where those of other new collections of that model do.
+    pub is_large: bool,
     /// Its face model's version as clients see it.
     pub face_model_version: String,
     /// What its tenant tags it with.
@@ -56,15 +58,18 @@ impl Catalog {
         }
         let mut image_id_key = [0; 32];
         self.deps.random.fill(&mut image_id_key);
+        let uid = CollectionUid::from_random(self.deps.random.bytes16());
+        let read = if new.is_large {
+            new.face_model.own_placement(uid, 1)
+        } else {
+            new.face_model.shared_placement(1)
+        };
         let collection = Collection {
             tenant: new.tenant,
             name: new.name,
-            uid: CollectionUid::from_random(self.deps.random.bytes16()),
+            uid,
             face_model_version: new.face_model_version,
-            placements: {
-                let read = new.face_model.shared_placement(1)?;
-                Placements::only(new.face_model, read)
-            },
+            placements: Placements::only(new.face_model, read?),
             image_id_key,
             created_at: began_at,
             deleted_at: None,

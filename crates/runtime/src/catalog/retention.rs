@@ -90,6 +90,7 @@ mod tests {
                 tenant,
                 name: "staff".parse().unwrap(),
                 face_model: "model".parse().unwrap(),
+                is_large: false,
                 face_model_version: "1.0".to_owned(),
                 tags: BTreeMap::new(),
             };

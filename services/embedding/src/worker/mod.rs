@@ -1,7 +1,7 @@
 //! The workers of the bulk lane: embed what was accepted, at full use of the encoder.
 //!
-//! A worker keeps so many photos in flight that every thread of the encoder has the next one at hand while others are read.
-//! What was encoded is written five times a second. A photo is committed only when its record says what came of it and that is
+//! A worker has so many photos with the encoder that each of its threads finds the next one at hand, and reads others ahead, so that
+//! a store that is slow to answer keeps none of them waiting. What was encoded is written five times a second. A photo is committed only when its record says what came of it and that is
 //! said on the log, so a worker may die anywhere: what it is given again it finds done. What is away is waited for; a photo that
 //! fails time and again is set aside and named in the dead letters, so that it holds up no other.
 
@@ -47,20 +47,25 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The pauses between tries grow from the first to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LAST: Duration = Duration::from_secs(10);
-/// Photos in flight for each core by default: one is encoded, the others are read or next.
-const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+/// Photos with the encoder for each core by default: one is encoded, the others are next.
+const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+/// Photos read ahead for each core by default: what a core encodes in a third of a second.
+const READ_AHEAD_PER_CORE: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 /// What was encoded is written at every multiple of this, so that much is written together, for fewer syncs.
 const WRITTEN_EVERY: Duration = Duration::from_millis(200);
 /// Photos of which what was encoded waits to be written or is, for each that may be in flight.
-const WRITTEN_PER_IN_FLIGHT: usize = 3;
+const WRITTEN_PER_IN_FLIGHT: usize = 8;
 
 /// How a worker behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerConfig {
-    /// Photos that are read and encoded at a time. More than the encoder has threads keep it busy; many more make photos that are
-    /// enrolled one by one wait.
+    /// Photos that are with the encoder at a time. More than it has threads keep it busy; many more make photos that are enrolled
+    /// one by one wait.
     pub photos_in_flight_max: NonZeroUsize,
+    /// Photos besides that are read, or have been read and wait for the encoder, each of up to 5 MiB: at most so many in the time that
+    /// the blob store takes to answer twice.
+    pub photos_read_ahead_max: NonZeroUsize,
     /// How often what is done is committed.
     #[serde(with = "humantime_serde")]
     pub commit_interval: Duration,
@@ -73,6 +78,7 @@ impl Default for WorkerConfig {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
             photos_in_flight_max: cores.saturating_mul(IN_FLIGHT_PER_CORE),
+            photos_read_ahead_max: cores.saturating_mul(READ_AHEAD_PER_CORE),
             commit_interval: Duration::from_secs(1),
             tries_max: NonZeroUsize::MIN.saturating_add(2),
         }
@@ -105,7 +111,9 @@ pub struct Worker {
     changes: Changes,
     metrics: Metrics,
     shutdown: Shutdown,
-    /// Who may read and encode a photo.
+    /// Who may read a photo, and hold it until the encoder takes it.
+    reading: Semaphore,
+    /// Who may have the encoder work.
     encoding: Semaphore,
 }
 
@@ -120,6 +128,7 @@ impl Worker {
             changes: Changes::new(Arc::clone(&deps.log)),
             metrics: Metrics::new(registry),
             shutdown: shutdown.clone(),
+            reading: Semaphore::new(config.photos_read_ahead_max.get()),
             encoding: Semaphore::new(config.photos_in_flight_max.get()),
             config,
             deps,
@@ -151,7 +160,8 @@ impl Worker {
         // Each in a task of its own, so that none waits for the log to be read or a commit.
         let mut in_flight = JoinSet::new();
         let mut committed_at = self.deps.clock.now();
-        let most = self.config.photos_in_flight_max.get() * (1 + WRITTEN_PER_IN_FLIGHT);
+        let most = self.config.photos_read_ahead_max.get()
+            + self.config.photos_in_flight_max.get() * (1 + WRITTEN_PER_IN_FLIGHT);
         loop {
             let is_ending = self.shutdown.has_begun();
             if is_ending && in_flight.is_empty() {

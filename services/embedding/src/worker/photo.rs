@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::event::{AcceptedPhoto, Change};
@@ -118,14 +118,14 @@ impl Worker {
 
     async fn embed(&self, record: &LogRecord) -> Result<&'static str, Trouble> {
         let photo = decode(record)?;
-        let encoding = self.may_encode().await?;
+        let reading = self.leave(&self.reading).await?;
         let Some(collection) = self.deps.catalog.collection_by_part(&photo.part).await? else {
             return Ok("GONE");
         };
         let read = self.records.read(&photo.part, photo.image).await?;
         let Some(before) = read.record.as_ref() else { return Ok("GONE") };
         if before.state != State::Accepted {
-            drop(encoding);
+            drop(reading);
             if let Some(outcome) = self.complete(before).await? {
                 return Ok(outcome);
             }
@@ -136,6 +136,8 @@ impl Worker {
         let Some(bytes) = self.photo(before).await? else {
             return Err(Trouble::Wrong("its photo is not in the store".to_owned()));
         };
+        let encoding = self.leave(&self.encoding).await?;
+        drop(reading);
         let verdict = traces::step("embed photo", self.encode(encoder, bytes)).await?;
         drop(encoding);
         self.wait_for_others().await;
@@ -146,9 +148,9 @@ impl Worker {
         Ok(outcome)
     }
 
-    /// Leave to read and encode a photo; none any more where shutdown has begun.
-    async fn may_encode(&self) -> Result<SemaphorePermit<'_>, Trouble> {
-        match self.encoding.acquire().await {
+    /// Leave to read a photo, or to have it encoded; none any more where shutdown has begun.
+    async fn leave<'a>(&self, to: &'a Semaphore) -> Result<SemaphorePermit<'a>, Trouble> {
+        match to.acquire().await {
             Ok(permit) if !self.shutdown.has_begun() => Ok(permit),
             _ => Err(Trouble::Later("the service is shutting down".to_owned())),
         }
@@ -176,7 +178,7 @@ impl Worker {
             return Ok(None);
         }
         let of = (&record.origin.part, record.origin.image);
-        let _encoding = self.may_encode().await?;
+        let _reading = self.leave(&self.reading).await?;
         match self.completion.complete(of, &ByEncoders(self)).await? {
             Completed::Whole(Some(after)) => {
                 self.remove_photos(&after).await?;
@@ -326,6 +328,7 @@ impl MakeTemplates for ByEncoders<'_> {
         landmarks: Vec<Landmarks>,
     ) -> Result<Vec<Option<Template>>, Trouble> {
         let encoder = self.0.encoder(face_model)?;
+        let _encoding = self.0.leave(&self.0.encoding).await?;
         let made = self.0.retried(|| encoder.embed_at(photo.clone(), landmarks.clone())).await?;
         made.map_err(|no_photo| Trouble::Wrong(no_photo.to_string()))
     }

@@ -29,6 +29,7 @@ impl Operation for CreateCollection {
             tenant: context.tenant(),
             name: collection_name(&input.collection_id)?,
             face_model: models.face_model.clone(),
+            is_large: false,
             face_model_version: models.face_model_version.clone(),
             tags: input.tags,
         };

@@ -143,6 +143,7 @@ impl World {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
             face_model: "model".parse().unwrap(),
+            is_large: false,
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };

@@ -55,6 +55,7 @@ async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> 
         tenant,
         name: "staff".parse().unwrap(),
         face_model: "model".parse().unwrap(),
+        is_large: false,
         face_model_version: "1.0".to_owned(),
         tags: std::collections::BTreeMap::new(),
     };

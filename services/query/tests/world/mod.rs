@@ -112,6 +112,7 @@ async fn catalog(deps: CatalogDeps) -> (Arc<Catalog>, Arc<Collection>) {
         tenant: tenant.id,
         name: "staff".parse().unwrap(),
         face_model: "model".parse().unwrap(),
+        is_large: false,
         face_model_version: "1.0".to_owned(),
         tags: std::collections::BTreeMap::new(),
     };

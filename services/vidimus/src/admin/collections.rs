@@ -1,5 +1,6 @@
 //! Collections for administrators: what there is, and how long each keeps faces and photos.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use vidimus_domain::retention::RetentionRule;
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::{Clock, EventLog, Random};
 use vidimus_runtime::audit::AuditLog;
-use vidimus_runtime::catalog::Catalog;
+use vidimus_runtime::catalog::{Catalog, NewCollection};
+use vidimus_runtime::models::FaceModels;
 
 use super::service::AdminCommand;
 
@@ -25,6 +27,17 @@ const NONE: &str = "none";
 /// What can be done with collections.
 #[derive(Debug, Subcommand)]
 pub enum CollectionCommand {
+    /// Make a collection, as its tenant can with CreateCollection (the service must run).
+    Create {
+        /// The tenant's name.
+        tenant: String,
+        /// The collection's: 1 to 255 of letters, digits, `_`, `.`, `-`.
+        name: String,
+        /// With an index collection of its own: for a large one, of a million faces say, whose searches and deletions then cost no other
+        /// anything. `rebuild-index --own` moves one that is there.
+        #[arg(long)]
+        large: bool,
+    },
     /// List a tenant's collections.
     List {
         /// The tenant's name.
@@ -56,6 +69,9 @@ pub enum CollectionCommand {
 impl From<CollectionCommand> for AdminCommand {
     fn from(command: CollectionCommand) -> Self {
         match command {
+            CollectionCommand::Create { tenant, name, large } => {
+                Self::CreateCollection { tenant, name, large }
+            }
             CollectionCommand::List { tenant } => Self::ListCollections { tenant },
             CollectionCommand::Show { tenant, name } => Self::ShowCollection { tenant, name },
             CollectionCommand::SetRetention { tenant, name, faces, photos } => {
@@ -87,6 +103,30 @@ pub struct AdminAudit {
     pub clock: Arc<dyn Clock>,
     /// For the ids of what was asked.
     pub random: Arc<dyn Random>,
+}
+
+/// Makes a collection with the face model that new collections have.
+pub(super) async fn create(
+    catalog: &Catalog,
+    models: Option<&FaceModels>,
+    (tenant, name): (&str, &str),
+    is_large: bool,
+) -> Result<Value, Failure> {
+    let model = models.map(|models| &models.first).ok_or_else(|| {
+        Failure::new(
+            ErrorCode::Unavailable,
+            "a collection is made by the running service, which has the face model",
+        )
+    })?;
+    let new = NewCollection {
+        tenant: catalog.tenant(&tenant.parse()?).await?.id,
+        name: name.parse()?,
+        face_model: model.face_model.clone(),
+        is_large,
+        face_model_version: model.face_model_version.clone(),
+        tags: BTreeMap::new(),
+    };
+    Ok(collection(&*catalog.create_collection(new).await?))
 }
 
 /// Lists a tenant's collections.

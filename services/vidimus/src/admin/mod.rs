@@ -227,6 +227,11 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     if matches!(command, AdminCommand::Reconcile { .. }) {
         bail!("no service runs on this directory: start it, it reconciles by itself");
     }
+    if matches!(command, AdminCommand::CreateCollection { .. }) {
+        bail!(
+            "no service runs on this directory: start it, it has the face model that collections are made with"
+        );
+    }
     if matches!(command, AdminCommand::Move(_)) {
         bail!("no service runs on this directory: start it, it makes the index again while it answers");
     }
@@ -245,7 +250,7 @@ async fn execute(config: &Config, command: AdminCommand) -> anyhow::Result<Value
     });
     let deps = CatalogDeps { blobs, clock, random };
     let catalog = Arc::new(Catalog::new(deps, None));
-    let service = AdminService { catalog, ledger: None, dead_letters, audit };
+    let service = AdminService { catalog, ledger: None, dead_letters, audit, face_models: None };
     Ok(service.execute(command).await?)
 }
 

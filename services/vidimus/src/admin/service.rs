@@ -9,6 +9,7 @@ use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ledger::{Ledger, Walk};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::dead_letters::DeadLetters;
+use vidimus_runtime::models::FaceModels;
 
 use super::buckets::{self, BucketCommand};
 use super::collections::{self, AdminAudit, SetRetention};
@@ -67,6 +68,15 @@ pub enum AdminCommand {
     },
     /// What tenants name buckets.
     Bucket(BucketCommand),
+    /// Make a collection.
+    CreateCollection {
+        /// Its tenant's name.
+        tenant: String,
+        /// Its name.
+        name: String,
+        /// Whether it has an index collection of its own.
+        large: bool,
+    },
     /// A tenant's collections.
     ListCollections {
         /// Its name.
@@ -103,6 +113,8 @@ pub struct AdminService {
     pub dead_letters: Option<DeadLetters>,
     /// Takes what is to be audited; none where the command needs no audit.
     pub audit: Option<AdminAudit>,
+    /// Which new collections may have; none where the service does not run.
+    pub face_models: Option<Arc<FaceModels>>,
 }
 
 impl AdminService {
@@ -145,6 +157,9 @@ impl AdminService {
                 done()
             }
             AdminCommand::Bucket(command) => buckets::execute(catalog, command).await,
+            AdminCommand::CreateCollection { tenant, name, large } => {
+                collections::create(catalog, self.face_models.as_deref(), (&tenant, &name), large).await
+            }
             AdminCommand::ListCollections { tenant } => collections::list(catalog, &tenant).await,
             AdminCommand::ShowCollection { tenant, name } => collections::show(catalog, &tenant, &name).await,
             AdminCommand::SetRetention(set) => {

@@ -64,6 +64,7 @@ impl Store {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
             face_model: store.deps.face_models[0].clone(),
+            is_large: false,
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
