@@ -75,6 +75,10 @@ impl QdrantError {
         match self {
             Self::Payload { .. } => PortErrorKind::Corrupt,
             Self::Dimension { .. } | Self::Number(_) => PortErrorKind::Invalid,
+            // The server says that the collection has it before every segment has.
+            Self::Server { message, .. } if message.contains("Not existing vector name") => {
+                PortErrorKind::Unavailable
+            }
             Self::Server { code: Code::InvalidArgument, .. } => PortErrorKind::Invalid,
             Self::Server { message, .. } if is_about_the_disk(message) => PortErrorKind::Full,
             Self::Config(_)
@@ -129,6 +133,11 @@ mod tests {
     fn only_what_the_caller_got_wrong_is_invalid() {
         for (code, message, kind) in [
             (Code::InvalidArgument, "wrong input", PortErrorKind::Invalid),
+            (
+                Code::InvalidArgument,
+                "Wrong input: Not existing vector name error: face",
+                PortErrorKind::Unavailable,
+            ),
             (Code::Unavailable, "away", PortErrorKind::Unavailable),
             (Code::Unauthenticated, "no key", PortErrorKind::Unavailable),
             (Code::PermissionDenied, "another key", PortErrorKind::Unavailable),

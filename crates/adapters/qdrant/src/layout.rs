@@ -257,7 +257,8 @@ impl Layout {
             })
             .await;
         match made {
-            Ok(made) => require_completed(&made),
+            // It need not be there yet: what is written next comes after it in its shard, and the next look decides.
+            Ok(_) => Ok(()),
             // Another process was faster: the next look says whether with the same dimension.
             Err(QdrantError::Server { code: Code::AlreadyExists | Code::InvalidArgument, .. }) => Ok(()),
             Err(error) => Err(error),
