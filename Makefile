@@ -88,7 +88,7 @@ chaos: build models seaweedfs kafka ## Kills or stops processes and servers at r
 outage: build models seaweedfs kafka ## Takes broker, S3 server and index away for OUTAGE_SECONDS (60) each under load, then loses the log.
 	$(STAGE) "outage" env VIDIMUS_OUTAGE_SECONDS=$(or $(OUTAGE_SECONDS),60) $(VIDIMUS_PYTHON) -m pytest -s tests/chaos/test_outage.py
 
-test-e2e-distributed: ## Runs the same tests against one process for each role, over Kafka, SeaweedFS and qdrant-dev.
+test-e2e-distributed: ## Runs the same tests against one process for each role, over Kafka, SeaweedFS and qdrant-dev (or QDRANT_URL).
 	$(STAGE) "end-to-end tests, distributed" $(MAKE) -j2 --output-sync=target e2e-distributed-moves e2e-distributed-others
 
 # Moves wait for leases and flushes more than they work, so the other tests run beside them, over servers of their own.
@@ -99,11 +99,11 @@ e2e-distributed-others:
 	@VIDIMUS_DEPLOYMENT=distributed $(VIDIMUS_PYTHON) -m pytest tests/e2e -m "not moves"
 
 # BROKERS=3 for a cluster of three. QDRANT_URL names a Qdrant in qdrant-dev's place, as it does for test-qdrant.
-stack: seaweedfs kafka build models ## Starts the distributed service here: Kafka, SeaweedFS, qdrant-dev, a process for each role.
+stack: seaweedfs kafka build models ## Starts the distributed service here: Kafka, SeaweedFS, qdrant-dev (or QDRANT_URL), a process for each role.
 	$(STAGE) "stack" $(VIDIMUS_PYTHON) scripts/stack/stack.py up --brokers $(or $(BROKERS),1)
 
 stack-down: ## Ends it and leaves nothing of it behind.
-	@python3 scripts/stack/stack.py down
+	@$(or $(wildcard $(VIDIMUS_PYTHON)),python3) scripts/stack/stack.py down
 
 # QDRANT_URL=http://host:6334 names a real server, QDRANT_API_KEY its key. Collections are made there and dropped again.
 test-qdrant: build models javascript seaweedfs kafka rotel ## Runs the adapter's tests and the end-to-end tests over the Qdrant server at QDRANT_URL, or over qdrant-dev.

@@ -1,4 +1,4 @@
-"""`make bench`: what the service takes over its parts, one after the other, all in one run on one machine.
+"""`make bench-embedded`: what the service takes over its parts, one after the other, all in one run on one machine.
 
 Fills a directory with synthetic faces, starts the service on it, searches by stored faces through each door, stops the service,
 and measures the parts on a copy of its index and on the same disk. Prints a table of ratios with both figures, and JSON.

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import READY_SECONDS_MAX, ROOT, Service, ran, say
+from bench import ROOT, Service, ran, say
 
 
 def children_cpu_seconds() -> float:
@@ -82,8 +82,9 @@ class Distributed:
         os.environ["VIDIMUS_PROGRAMS"] = str(arguments.programs)
         sys.path.insert(0, str(ROOT / "scripts/stack"))
         from components import SERVERS, Backing
-        from processes import Processes
+        from processes import READY_SECONDS_MAX, Processes
 
+        self.ready_seconds_max = READY_SECONDS_MAX
         self.programs = arguments.programs
         self.servers = SERVERS
         self.backing = Backing(folder / "backing")
@@ -105,7 +106,7 @@ class Distributed:
         for member in self.processes.members:
             with on_cores(self.encoder_cores if member.role == "embedding" else self.other_cores):
                 self.processes.start_one(member, self.processes.shared(settings), models)
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        deadline = time.monotonic() + self.ready_seconds_max
         for member in self.processes.members:
             self.processes.wait_for(member, deadline)
 

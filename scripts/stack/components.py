@@ -173,6 +173,16 @@ def await_end(pid: int) -> None:
         time.sleep(0.02)
 
 
+def named_qdrant() -> QdrantServer | None:
+    """The server that `QDRANT_URL` names, with `QDRANT_API_KEY` where it wants a key."""
+    if not os.environ.get("QDRANT_URL"):
+        return None
+    try:
+        return QdrantServer.at(os.environ["QDRANT_URL"], os.environ.get("QDRANT_API_KEY"))
+    except ValueError as error:
+        raise CannotStart(f"QDRANT_URL: {error}") from None
+
+
 class Backing:
     """Kafka, SeaweedFS and qdrant-dev in one folder, which knows their process ids. A Qdrant that is named takes qdrant-dev's place."""
 
@@ -188,6 +198,8 @@ class Backing:
         lacking = missing()
         if lacking:
             raise CannotStart("missing: " + "; ".join(lacking))
+        if self.named_qdrant is not None:
+            self._ask_named_qdrant()
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             for name in SERVERS:
@@ -196,6 +208,14 @@ class Backing:
         except BaseException:
             self.stop()
             raise
+
+    def _ask_named_qdrant(self) -> None:
+        import grpc
+
+        try:
+            self.named_qdrant.collections("")
+        except grpc.RpcError as error:
+            raise CannotStart(f"Qdrant at {self.named_qdrant.url}: {error.code().name}: {error.details()}") from None
 
     def start_one(self, name: str, wait: bool = True) -> None:
         """Starts one server: where it was before, on what it had, if it was there before. `kafka-N` is one broker."""
@@ -361,11 +381,15 @@ class Backing:
             **self._qdrant_key(),
         }
 
+    @property
+    def qdrant_key_file(self) -> Path:
+        """Where the API key lies, where there is one."""
+        return self.folder / "qdrant-api-key"
+
     def _qdrant_key(self) -> dict[str, str]:
         """The setting of the server's API key, where it wants one."""
         if self.qdrant.key is None:
             return {}
-        file = self.folder / "qdrant-api-key"
-        file.touch(mode=0o600)
-        file.write_text(self.qdrant.key)
-        return {"VIDIMUS__QDRANT__API_KEY_FILE": str(file)}
+        self.qdrant_key_file.touch(mode=0o600)
+        self.qdrant_key_file.write_text(self.qdrant.key)
+        return {"VIDIMUS__QDRANT__API_KEY_FILE": str(self.qdrant_key_file)}

@@ -1,12 +1,10 @@
-"""A Qdrant server that is there already: the one that `QDRANT_URL` names, with `QDRANT_API_KEY` where it wants a key."""
+"""A Qdrant server, asked over gRPC without the program's own client."""
 
-import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from wire import Message, encoded
 
-URL, KEY = "QDRANT_URL", "QDRANT_API_KEY"
 PORT = 6334
 LIST, DELETE = "/qdrant.Collections/List", "/qdrant.Collections/Delete"
 
@@ -22,25 +20,34 @@ class QdrantServer:
     call_seconds_max: float = 30
 
     @classmethod
-    def named(cls) -> "QdrantServer | None":
-        """The one that the environment names."""
-        if not os.environ.get(URL):
-            return None
-        url = urlsplit(os.environ[URL])
-        return cls(url.hostname or "127.0.0.1", url.port or PORT, url.scheme == "https", os.environ.get(KEY))
+    def at(cls, url: str, key: str | None) -> "QdrantServer":
+        """The one at a URL, `http://host:6334` or `https://…`; ValueError where it is none."""
+        parsed = urlsplit(url)
+        if parsed.scheme not in {"http", "https"} or not parsed.hostname or parsed.path.strip("/"):
+            raise ValueError(f"{url} is no http://host:{PORT} or https://host:{PORT}")
+        return cls(parsed.hostname, parsed.port or PORT, parsed.scheme == "https", key or None)
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return f"http{'s' if self.has_tls else ''}://{self.address}"
 
     @property
     def index(self) -> str:
         """As the setting `index` names it."""
-        return f"qdrant{'s' if self.has_tls else ''}://{self.host}:{self.port}"
+        return f"qdrant{'s' if self.has_tls else ''}://{self.address}"
 
     def call(self, method: str, request: bytes) -> Message:
         """One call, as bytes; the program's own client is not asked what it has done."""
         import grpc
 
-        address = f"{self.host}:{self.port}"
-        secure = grpc.secure_channel(address, grpc.ssl_channel_credentials()) if self.has_tls else None
-        with secure or grpc.insecure_channel(address) as channel:
+        secure = grpc.secure_channel(self.address, grpc.ssl_channel_credentials()) if self.has_tls else None
+        with secure or grpc.insecure_channel(self.address) as channel:
             metadata = [("api-key", self.key)] if self.key else []
             answer = channel.unary_unary(method)(request, timeout=self.call_seconds_max, metadata=metadata)
         return Message(answer)

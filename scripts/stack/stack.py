@@ -7,18 +7,20 @@ Usage: stack.py up [--brokers 1|3] | down | status | admin WORDS…
 import argparse
 import json
 import os
+import secrets
 import shutil
 import sys
 import time
 from pathlib import Path
 
-from components import CACHE, Backing, CannotStart, end, is_alive, is_of, missing, program
+from components import CACHE, Backing, CannotStart, end, is_alive, is_of, missing, named_qdrant, program
 from processes import Processes
 from qdrant import QdrantServer
 
 RUN = CACHE / "stack-run"
 STATE = RUN / "stack.json"
-NAME = "stack"
+# What the stack has at a Qdrant that is not its own.
+ELSEWHERE = RUN / "elsewhere.json"
 # Two of each role whose processes share work.
 COUNTS = {"embedding": 2, "indexing": 2, "query": 2}
 
@@ -36,11 +38,15 @@ def up(brokers: int) -> None:
     # What a start left that was broken off.
     clear()
     began = time.monotonic()
-    backing = Backing(RUN / "backing", brokers, QdrantServer.named())
+    # A server that is named may hold other stacks' collections too.
+    name = f"stack-{secrets.token_hex(4)}"
+    backing = Backing(RUN / "backing", brokers, named_qdrant())
     processes = Processes(RUN / "vidimus", COUNTS)
     backing.start()
     try:
-        settings = backing.settings(NAME)
+        settings = backing.settings(name)
+        if backing.named_qdrant is not None:
+            ELSEWHERE.write_text(json.dumps({"url": backing.qdrant.url, "prefix": f"{name}-"}))
         processes.start(settings, models)
         STATE.write_text(json.dumps(state(processes, settings)))
     except BaseException:
@@ -68,7 +74,7 @@ def tell(backing: Backing, processes: Processes, seconds: float) -> None:
     ports = ",".join(str(port) for port in backing.said["kafka_ports"])
     print(f"  Kafka        127.0.0.1:{ports}")
     print(f"  S3           {backing.s3_endpoint}")
-    print(f"  Qdrant       {backing.qdrant.host}:{backing.qdrant.port}{'' if backing.named_qdrant else ' (qdrant-dev)'}")
+    print(f"  Qdrant       {backing.qdrant.address}{'' if backing.named_qdrant else ' (qdrant-dev)'}")
     print(f"  logs         {RUN}")
     print("administration: scripts/stack/stack.py admin tenant create NAME")
 
@@ -86,7 +92,18 @@ def clear() -> None:
         if is_of(pid, RUN):
             end(pid)
     Backing(RUN / "backing").stop()
+    if ELSEWHERE.exists():
+        drop_elsewhere(**json.loads(ELSEWHERE.read_text()))
     shutil.rmtree(RUN, ignore_errors=True)
+
+
+def drop_elsewhere(url: str, prefix: str) -> None:
+    """Drops the stack's collections at a Qdrant that is not its own. Where that fails they stay known: the next `down` drops them."""
+    key_file = Backing(RUN / "backing").qdrant_key_file
+    try:
+        QdrantServer.at(url, key_file.read_text() if key_file.exists() else None).drop(prefix)
+    except Exception as error:
+        raise CannotStart(f"the collections {prefix}* are left at {url}: {error}") from None
 
 
 def admin(words: list[str]) -> None:

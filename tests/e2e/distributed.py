@@ -17,9 +17,8 @@ from service import PATIENT, STOP_SECONDS_MAX, EmbeddedService, binary, models
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/stack"))
 
-from components import BUCKET, Backing, CannotStart  # noqa: E402, F401
+from components import BUCKET, Backing, CannotStart, named_qdrant  # noqa: E402, F401
 from processes import Processes  # noqa: E402
-from qdrant import QdrantServer  # noqa: E402
 
 # What names begin with that no other run of the tests may have: a server that is named holds other things too.
 _run = f"test-{secrets.token_hex(6)}"
@@ -30,7 +29,7 @@ _backing: Backing | None = None
 def start_backing() -> None:
     """Starts the servers."""
     global _backing
-    _backing = Backing(Path(tempfile.mkdtemp(prefix="vidimus-e2e-")), named_qdrant=QdrantServer.named())
+    _backing = Backing(Path(tempfile.mkdtemp(prefix="vidimus-e2e-")), named_qdrant=named_qdrant())
     _backing.start()
 
 
@@ -44,11 +43,13 @@ def stop_backing() -> None:
     """Ends the servers and removes what they hold, and what one that was named has of these tests."""
     global _backing
     if _backing is not None:
-        if _backing.named_qdrant is not None:
-            _backing.named_qdrant.drop(_run)
-        _backing.stop()
-        shutil.rmtree(_backing.folder, ignore_errors=True)
-        _backing = None
+        try:
+            if _backing.named_qdrant is not None:
+                _backing.named_qdrant.drop(_run)
+        finally:
+            _backing.stop()
+            shutil.rmtree(_backing.folder, ignore_errors=True)
+            _backing = None
 
 
 class DistributedService(EmbeddedService):

@@ -75,10 +75,8 @@ impl QdrantError {
         match self {
             Self::Payload { .. } => PortErrorKind::Corrupt,
             Self::Dimension { .. } | Self::Number(_) => PortErrorKind::Invalid,
-            // The server says that the collection has it before every segment has.
-            Self::Server { message, .. } if message.contains("Not existing vector name") => {
-                PortErrorKind::Unavailable
-            }
+            // Every call names the vector, which is made with the first template; its segments have it a moment later.
+            error if error.is_missing_vector() => PortErrorKind::Unavailable,
             Self::Server { code: Code::InvalidArgument, .. } => PortErrorKind::Invalid,
             Self::Server { message, .. } if is_about_the_disk(message) => PortErrorKind::Full,
             Self::Config(_)
@@ -93,6 +91,11 @@ impl QdrantError {
     /// Whether the collection is not there.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Server { code: Code::NotFound, .. })
+    }
+
+    /// Whether the collection, or a segment of it, has no vector.
+    pub(crate) fn is_missing_vector(&self) -> bool {
+        matches!(self, Self::Server { message, .. } if message.contains("Not existing vector name"))
     }
 
     /// The failure as the port tells it, while doing `context`.

@@ -81,6 +81,10 @@ impl QdrantIndex {
                 self.layout.forget(&gallery.placement);
                 Ok(nothing)
             }
+            Err(error) if error.is_missing_vector() => {
+                self.layout.forget(&gallery.placement);
+                Err(error)
+            }
             outcome => outcome,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use qdrant_client::qdrant::create_vector_name_request::VectorConfig;
 use qdrant_client::qdrant::vectors_config::Config;
@@ -26,6 +27,8 @@ use check::{Expected, Found, check};
 
 /// Making a collection is given up after so many looks: another process makes and drops it meanwhile.
 const LOOKS_MAX: u32 = 5;
+/// The pause before the next look at whether the vector is there that was made.
+const VECTOR_PAUSE: Duration = Duration::from_millis(20);
 
 /// The placements' collections.
 pub struct Layout {
@@ -90,7 +93,10 @@ impl Layout {
                 self.create_index(&collection, field).await?;
             }
             match (found.dimension, dimension) {
-                (None, Some(size)) => self.create_vector(&collection, size).await?,
+                (None, Some(size)) => {
+                    self.create_vector(&collection, size).await?;
+                    tokio::time::sleep(VECTOR_PAUSE).await;
+                }
                 _ if found.missing.is_empty() => {
                     self.remember(placement, &found);
                     return Ok(());
@@ -98,7 +104,8 @@ impl Layout {
                 _ => {}
             }
         }
-        Err(QdrantError::Setup { collection, what: "it is made and dropped again and again".to_owned() })
+        let what = "it, its vector or an index of it is made and is not there, again and again".to_owned();
+        Err(QdrantError::Setup { collection, what })
     }
 
     /// Looks at every collection that is ours by its name.

@@ -80,6 +80,10 @@ impl QdrantIndex {
                 .await;
             match answer {
                 Err(error) if error.is_absence() => self.layout.forget(&gallery.placement),
+                Err(error) if error.is_missing_vector() => {
+                    self.layout.forget(&gallery.placement);
+                    return Err(error);
+                }
                 answer => return require_completed(&answer?),
             }
         }

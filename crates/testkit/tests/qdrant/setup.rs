@@ -8,7 +8,7 @@ use vidimus_domain::UnixMillis;
 use vidimus_ports::{FaceIndex as _, Listing, PortErrorKind};
 use vidimus_qdrant::QdrantConfig;
 
-use crate::fixture::{Fixture, TODAY, template};
+use crate::fixture::{Fixture, TODAY, erased, template};
 use crate::server::{DevServer, Target, open};
 
 /// What a collection's indexes are on.
@@ -80,6 +80,31 @@ async fn a_collection_that_was_dropped_is_made_anew() -> Result<()> {
     assert_eq!(index.count(&fixture.gallery, Listing::Everything).await?, 0);
     index.write(&fixture.gallery, &points[1..]).await?;
     assert_eq!(index.count(&fixture.gallery, Listing::LiveAt(TODAY)).await?, 1);
+    target.end().await
+}
+
+/// Another process has made it, and has nothing there but an erased point: it has no vector yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_was_made_anew_without_a_vector_is_given_one() -> Result<()> {
+    let target = Target::start().await?;
+    let (index, other) = (target.index().await?, target.index().await?);
+    let mut fixture = Fixture::new(1)?;
+    let points = fixture.points(2);
+    index.write(&fixture.gallery, &points).await?;
+    target.client()?.delete_collection(format!("{}sface", target.prefix)).await?;
+    other.write(&fixture.gallery, &[erased(points[0].face, 2)]).await?;
+    let probe = template(&points[1]).context("a live point")?;
+    let refusal =
+        index.search(fixture.search(probe, 0.9)).await.err().context("what was it compared with?")?;
+    assert_eq!(refusal.kind(), PortErrorKind::Unavailable, "{refusal}");
+    assert_eq!(index.search(fixture.search(probe, 0.9)).await?.candidates.len(), 0, "it was looked at anew");
+    index.write(&fixture.gallery, &points).await?;
+    assert_eq!(index.search(fixture.search(probe, 0.9)).await?.candidates.len(), 1);
+    assert_eq!(
+        index.count(&fixture.gallery, Listing::LiveAt(TODAY)).await?,
+        1,
+        "the erased one stays erased"
+    );
     target.end().await
 }
 

@@ -49,8 +49,9 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LAST: Duration = Duration::from_secs(10);
 /// Photos with the encoder for each core by default: one is encoded, the others are next.
 const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
-/// Photos read ahead for each core by default: what a core encodes in a third of a second.
+/// Photos read ahead for each core by default, what a core encodes in a third of a second; and by a process.
 const READ_AHEAD_PER_CORE: NonZeroUsize = NonZeroUsize::new(12).unwrap();
+const READ_AHEAD_MOST: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// What was encoded is written at every multiple of this, so that much is written together, for fewer syncs.
 const WRITTEN_EVERY: Duration = Duration::from_millis(200);
 /// Photos of which what was encoded waits to be written or is, for each that may be in flight.
@@ -63,8 +64,8 @@ pub struct WorkerConfig {
     /// Photos that are with the encoder at a time. More than it has threads keep it busy; many more make photos that are enrolled
     /// one by one wait.
     pub photos_in_flight_max: NonZeroUsize,
-    /// Photos besides that are read, or have been read and wait for the encoder, each of up to 5 MiB: at most so many in the time that
-    /// the blob store takes to answer twice.
+    /// Photos besides that are read, or have been read and wait for the encoder: no more are encoded in the time that the blob store takes
+    /// for a record and a photo. Each takes up to 15 MiB of memory, as a photo with the encoder does.
     pub photos_read_ahead_max: NonZeroUsize,
     /// How often what is done is committed.
     #[serde(with = "humantime_serde")]
@@ -78,7 +79,7 @@ impl Default for WorkerConfig {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
             photos_in_flight_max: cores.saturating_mul(IN_FLIGHT_PER_CORE),
-            photos_read_ahead_max: cores.saturating_mul(READ_AHEAD_PER_CORE),
+            photos_read_ahead_max: cores.saturating_mul(READ_AHEAD_PER_CORE).min(READ_AHEAD_MOST),
             commit_interval: Duration::from_secs(1),
             tries_max: NonZeroUsize::MIN.saturating_add(2),
         }
@@ -111,7 +112,7 @@ pub struct Worker {
     changes: Changes,
     metrics: Metrics,
     shutdown: Shutdown,
-    /// Who may read a photo, and hold it until the encoder takes it.
+    /// Who may read a photo and hold it: until the encoder takes it, or, where it is embedded anew, to the end.
     reading: Semaphore,
     /// Who may have the encoder work.
     encoding: Semaphore,

@@ -105,8 +105,8 @@ impl Importer {
         Ok((self.make_collection(exported, condition).await?, true))
     }
 
-    /// The uid's entry comes first, as where a collection is created. The face model's version is the one that it has here, and its
-    /// points come where those of a new collection do.
+    /// The uid's entry comes first, as where a collection is created. The face model's version is the one that it has here. Its points
+    /// come where those of a new collection do: of one that had an index collection of its own into one of its own.
     async fn make_collection(
         &self,
         exported: Collection,
@@ -114,7 +114,10 @@ impl Importer {
     ) -> Result<Collection, Failure> {
         let face_model_version = self.deps.catalog.face_model_version(exported.face_model()).await?;
         // Where the points lay there means nothing here, nor does a move that was under way.
-        let placement = exported.face_model().shared_placement(1)?;
+        let is_alone = exported.placements.read.owner() == Some(exported.uid);
+        let model = exported.face_model();
+        let placement =
+            if is_alone { model.own_placement(exported.uid, 1)? } else { model.shared_placement(1)? };
         let placements = Placements::only(exported.face_model().clone(), placement.clone());
         let collection = Collection { face_model_version, placements, ..exported };
         let entry = UidEntry {

@@ -57,6 +57,10 @@ impl Store {
     }
 
     async fn with_collection(seed: u64) -> (Self, Arc<Collection>) {
+        Self::with_new_collection(seed, false).await
+    }
+
+    async fn with_new_collection(seed: u64, is_large: bool) -> (Self, Arc<Collection>) {
         let store = Self::new(seed);
         let tenant = store.deps.catalog.create_tenant("acme".parse().unwrap()).await.unwrap();
         store.deps.catalog.create_key(&tenant.name, "first", false).await.unwrap();
@@ -64,7 +68,7 @@ impl Store {
             tenant: tenant.id,
             name: "staff".parse().unwrap(),
             face_model: store.deps.face_models[0].clone(),
-            is_large: false,
+            is_large,
             face_model_version: "1.0".to_owned(),
             tags: std::collections::BTreeMap::new(),
         };
@@ -315,6 +319,23 @@ async fn an_export_that_is_cut_off_fails_and_is_gone_on_with() {
     to.import(&export).await.unwrap();
     let records = BlobPrefix::records(&collection.part());
     assert_eq!(to.keys_under(&records).await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_large_collection_has_an_index_collection_of_its_own_here_too() {
+    let (from, collection) = Store::with_new_collection(1, true).await;
+    let own = collection.face_model().own_placement(collection.uid, 1).unwrap();
+    assert_eq!(collection.placements.read, own);
+    let export = from.export().await;
+    let to = Store::new(2);
+    for _ in 0..2 {
+        to.import(&export).await.unwrap();
+        let here = to.deps.catalog.read_by_part(&collection.part()).await.unwrap().unwrap();
+        assert_eq!(here.placements, Placements::only(collection.face_model().clone(), own.clone()));
+    }
+    to.deps.catalog.delete_collection(collection.tenant, &collection.name).await.unwrap();
+    let dead = to.deps.catalog.dead_collections(collection.tenant).await.unwrap();
+    assert_eq!(dead[0].galleries.iter().map(|gallery| &gallery.placement).collect::<Vec<_>>(), [&own]);
 }
 
 /// Where points lay there means nothing here; a half-made move would never end.
