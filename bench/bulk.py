@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--photo", type=Path, required=True, help="a portrait")
-    parser.add_argument("--count", type=int, default=2000, help="photos of the job: its start and its end take 0.2 s")
+    parser.add_argument("--count", type=int, default=4000, help="photos of the job: its start and its end take half a second, distributed a whole one")
     parser.add_argument("--distributed", action="store_true", help="a process for each role, over servers on this machine; embedding has a core to itself")
     parser.add_argument("--side", type=int, help="shrink the portrait to this many pixels")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
