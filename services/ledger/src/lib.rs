@@ -37,7 +37,7 @@ use trim::Trimmer;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LedgerConfig {
-    /// An audit batch is written when its oldest record has waited this long.
+    /// An audit batch is written when the ledger has had its oldest record for this long. Kafka hands records on every two seconds.
     #[serde(with = "humantime_serde")]
     pub audit_batch_wait: Duration,
     /// Or when it has this many records.

@@ -35,7 +35,7 @@ const WORK_MAX: &str = "300000";
 const READ_AHEAD_KILOBYTES: &str = "16384";
 /// Of the audit, the broker gathers so many bytes, or waits so many milliseconds, before it answers: its records wait for a batch
 /// anyway. With each handed on at once, at 150 a second, a search's p99 was 17 ms soon after a start; gathered for half a second, 13. Handed
-/// on twice a second it still met more than one search in a hundred at 180 a second.
+/// on twice a second it may still meet more than one search in a hundred at 180 a second.
 const AUDIT_FETCH_BYTES_MIN: &str = "1048576";
 const AUDIT_FETCH_WAIT: &str = "2000";
 /// What a commit may take past its timeout before it is given up.

@@ -1,9 +1,9 @@
 //! The workers of the bulk lane: embed what was accepted, at full use of the encoder.
 //!
 //! A worker has so many photos with the encoder that each of its threads finds the next one at hand, and reads others ahead, so that
-//! a store that is slow to answer keeps none of them waiting. What was encoded is written five times a second. A photo is committed only when its record says what came of it and that is
-//! said on the log, so a worker may die anywhere: what it is given again it finds done. What is away is waited for; a photo that
-//! fails time and again is set aside and named in the dead letters, so that it holds up no other.
+//! a store that is slow to answer keeps none of them waiting. What was encoded is written five times a second. A photo is committed only
+//! when its record says what came of it and that is said on the log, so a worker may die anywhere: what it is given again it finds done.
+//! What is away is waited for; a photo that fails time and again is set aside and named in the dead letters, so that it holds up no other.
 
 mod elsewhere;
 mod metrics;
