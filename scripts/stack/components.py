@@ -24,8 +24,6 @@ CACHE = Path(os.environ.get("VIDIMUS_CACHE", Path.home() / ".cache/vidimus"))
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
 # Other programs may keep the machine busy.
 START_SECONDS_MAX = 120
-# How often a broker that ends at its first start is started.
-KAFKA_TRIES = 3
 END_SECONDS_MAX = 20
 BUCKET = "vidimus"
 # In the order in which they are started.
@@ -256,16 +254,10 @@ class Backing:
         self.file.write_text(json.dumps(self.said))
 
     def _start_kafka(self, wait: bool, broker: int | None = None) -> None:
-        is_new = wait and broker is None and "kafka_ports" not in self.said
-        for tries_left in reversed(range(KAFKA_TRIES if is_new else 1)):
-            try:
-                return self._start_brokers(wait, broker)
-            except CannotStart as error:
-                if tries_left == 0:
-                    raise CannotStart(f"{error}; its log ends so: {self._log_end('kafka.log')}") from None
-            # Somebody else may have taken a port between the look and the start: with others, and from the beginning.
-            self.said.pop("kafka_ports")
-            shutil.rmtree(self.folder / "kafka", ignore_errors=True)
+        try:
+            self._start_brokers(wait, broker)
+        except CannotStart as error:
+            raise CannotStart(f"{error}; its log ends so: {self._log_end('kafka.log')}") from None
 
     def _log_end(self, name: str) -> str:
         log = self.folder / name

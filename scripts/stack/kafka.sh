@@ -25,7 +25,7 @@ voters=""
 for ((node = 0; node < brokers; node++)); do
     voters+="${voters:+,}$node@127.0.0.1:$((first_port + 2 * node + 1))"
 done
-# One name for the cluster, kept with its data: 16 random bytes, base64url without padding.
+# One name for the cluster, kept with its data: 16 random bytes, base64url without padding. It may begin with "-".
 cluster="$directory/cluster"
 [ -e "$cluster" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$cluster"
 
@@ -86,8 +86,8 @@ for ((node = first_broker; node <= last_broker; node++)); do
     if [ ! -e "$directory/broker-$node/meta.properties" ]; then
         # shellcheck disable=SC2086
         java -Xmx128m "${java_options[@]}" -cp "$libs/*" \
-            kafka.tools.StorageTool format -t "$(cat "$cluster")" -c "$file" ${KAFKA_FORMAT:-} >"$directory/broker-$node.log" 2>&1 ||
-            fail "broker $node's storage cannot be formatted: see $directory/broker-$node.log"
+            kafka.tools.StorageTool format "--cluster-id=$(cat "$cluster")" -c "$file" ${KAFKA_FORMAT:-} >"$directory/broker-$node.log" 2>&1 ||
+            fail "broker $node's storage cannot be formatted: $(tail -n 5 "$directory/broker-$node.log")"
     fi
     # shellcheck disable=SC2086
     java ${KAFKA_OPTIONS:--Xms128m -Xmx384m} "${java_options[@]}" -cp "$libs/*" \

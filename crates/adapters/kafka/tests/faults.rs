@@ -43,11 +43,12 @@ fn kill(broker: &mut Broker) {
     }
 }
 
-/// Removes all that a killed broker has stored.
+/// Removes all that a killed broker has stored. Its cluster gets a name that one in 64 has by chance: as an argument of its own
+/// Kafka would take it for an option.
 fn wipe(broker: &Broker) {
     assert!(broker.script.is_none());
     std::fs::remove_dir_all(broker.folder.join("broker-0")).unwrap();
-    std::fs::remove_file(broker.folder.join("cluster")).unwrap();
+    std::fs::write(broker.folder.join("cluster"), "-AAAAAAAAAAAAAAAAAAAAA").unwrap();
 }
 
 async fn append(log: &KafkaEventLog, text: String) -> PortResult<Position> {
