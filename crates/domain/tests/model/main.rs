@@ -1,6 +1,6 @@
 //! A seeded model of the record's life: blobs, log, index, two indexing processes, two embedding workers, a ledger, and
-//! clients that enrol, delete, enrol again, retry, and have photos brought in by jobs, and move the collection, on the domain's own functions. Processes crash before and after every effect and
-//! sleep anywhere; an auditor watches I2 to I5.
+//! clients that enrol, delete, enrol again, retry, and have photos brought in by jobs, and move the collection, on the
+//! domain's own functions. Processes crash before and after every effect and sleep anywhere; an auditor watches I2 to I5.
 //!
 //! What the model takes for granted: a call is on its way for less than a day (with the hour of a read), a client
 //! retries for less than a day, clocks agree, the log is not lost together with what the index has not flushed, and a
@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// Seeds with jobs that once broke something.
-const REGRESSIONS: &[u64] = &[5797, 6896, 7656, 12546, 18326, 19236];
+const REGRESSIONS: &[u64] = &[5797, 6896, 7656, 12546, 18326, 19236, 45299];
 
 /// Runs to draw; `MODEL_CASES` says otherwise.
 fn cases() -> u32 {

@@ -24,6 +24,9 @@ const WORKERS: std::ops::Range<usize> = LEDGER + 1..LEDGER + 3;
 const DRIVER: usize = LEDGER + 3;
 /// The consumer that may sleep.
 const SLEEPER: usize = 1;
+/// After so many steps trouble ends, whoever still calls: between two crashes a process may get nowhere.
+const TROUBLE_STEPS_MAX: u64 = 200_000;
+/// In so many steps all comes to rest where nothing goes wrong any more.
 const STEPS_MAX: u64 = 1_000_000;
 /// The time in which all that is to go has gone: a day, two walks of the ledger, and some.
 const GONE_AFTER: Duration = hours(80);
@@ -154,13 +157,14 @@ fn trouble(executor: &mut Executor) -> Result<(), Violation> {
         executor.add(task);
     }
     let mut log_lost = false;
-    until(executor, |executor, step| {
+    let stopped = |executor: &Executor, step| {
         if !log_lost && log_lost_at.is_some_and(|at| is_time_to_lose_log(&executor.world.borrow(), at, step))
         {
             log_lost = executor.world.borrow_mut().lose_log();
         }
         !executor.is_running(&[Kind::Client])
-    })
+    };
+    until(executor, TROUBLE_STEPS_MAX, stopped).map(drop)
 }
 
 fn start_workers(executor: &mut Executor) {
@@ -203,7 +207,7 @@ fn rest(executor: &mut Executor) -> Result<(), Violation> {
         executor.start_daemon(number);
     }
     start_workers(executor);
-    until(executor, |executor, _| {
+    come_to_rest(executor, |executor| {
         let at_rest = !executor.is_running(&[Kind::Client, Kind::Server]);
         let world = executor.world.borrow();
         at_rest && is_all_consumed(&world) && is_moved(&world)
@@ -220,7 +224,7 @@ fn rest(executor: &mut Executor) -> Result<(), Violation> {
 fn reconcile(executor: &mut Executor) -> Result<(), Violation> {
     executor.start_daemon(LEDGER);
     let end = executor.world.borrow().now.plus(GONE_AFTER * 2);
-    until(executor, |executor, _| {
+    come_to_rest(executor, |executor| {
         let world = executor.world.borrow();
         world.now >= end && is_all_consumed(&world)
     })?;
@@ -236,16 +240,28 @@ fn reconcile(executor: &mut Executor) -> Result<(), Violation> {
     verdict(&world)
 }
 
-fn until(executor: &mut Executor, mut done: impl FnMut(&Executor, u64) -> bool) -> Result<(), Violation> {
-    for step in 0..STEPS_MAX {
-        if done(executor, step) {
-            return Ok(());
-        }
-        if !executor.step() {
-            return verdict(&executor.world.borrow());
-        }
+fn come_to_rest(executor: &mut Executor, done: impl Fn(&Executor) -> bool) -> Result<(), Violation> {
+    if until(executor, STEPS_MAX, |executor, _| done(executor))? {
+        return Ok(());
     }
     Err(Violation { invariant: Invariant::Rest, what: "the processes do not come to rest".to_owned() })
+}
+
+/// Runs until it is done, and says whether that came in so many steps.
+fn until(
+    executor: &mut Executor,
+    steps_max: u64,
+    mut done: impl FnMut(&Executor, u64) -> bool,
+) -> Result<bool, Violation> {
+    for step in 0..steps_max {
+        if done(executor, step) {
+            return Ok(true);
+        }
+        if !executor.step() {
+            return verdict(&executor.world.borrow()).map(|()| true);
+        }
+    }
+    Ok(false)
 }
 
 fn verdict(world: &World) -> Result<(), Violation> {
