@@ -246,6 +246,15 @@ impl FaceModelName {
         if number <= 1 { format!("{self}.{uid}").parse() } else { format!("{self}.{uid}.{number}").parse() }
     }
 
+    /// Where a new collection's points come: into an index collection of its own where it `is_alone`, else where those of other new
+    /// collections of the model do.
+    ///
+    /// # Errors
+    /// Where the name gets too long.
+    pub fn first_placement(&self, uid: CollectionUid, is_alone: bool) -> Result<Placement, InvalidId> {
+        if is_alone { self.own_placement(uid, 1) } else { self.shared_placement(1) }
+    }
+
     /// Whether the placement is named as one of this model's: an index collection holds templates of one model (I7).
     #[must_use]
     pub fn may_be_in(&self, placement: &Placement) -> bool {

@@ -92,14 +92,8 @@ async fn found_tenant(
     let tenant = catalog.create_tenant(wanted.tenant.parse()?).await?;
     let key = catalog.create_key(&tenant.name, "benchmark", false).await?;
     let face_model = config.model()?;
-    let new = NewCollection {
-        tenant: tenant.id,
-        name: wanted.collection.parse()?,
-        is_large: false,
-        face_model_version: catalog.face_model_version(&face_model).await?,
-        face_model,
-        tags: std::collections::BTreeMap::new(),
-    };
+    let version = catalog.face_model_version(&face_model).await?;
+    let new = NewCollection::new(tenant.id, wanted.collection.parse()?, face_model, version);
     Ok((key, catalog.create_collection(new).await?))
 }
 

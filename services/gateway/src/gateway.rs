@@ -13,12 +13,14 @@ use futures::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 use tracing::{Instrument, Span};
 use vidimus_domain::RequestId;
 use vidimus_domain::catalog::Secret;
 use vidimus_runtime::catalog::Access;
 use vidimus_runtime::deadline;
 use vidimus_runtime::traces;
+use vidimus_runtime::transport::Health;
 
 use crate::admission::{Admission, TenantAdmission};
 use crate::body::{self, HeldBody};
@@ -48,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) services: Services,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
+    health: Health,
 }
 
 /// What is known of a request for its line in the log.
@@ -74,6 +77,7 @@ impl Gateway {
     #[must_use]
     pub fn new(config: GatewayConfig, deps: GatewayDeps, registry: &mut Registry) -> Self {
         let inner = Inner {
+            health: Health::default(),
             admission: Admission::new(&config, Arc::clone(&deps.clock)),
             services: Services::new(deps),
             metrics: Metrics::new(registry),
@@ -84,7 +88,15 @@ impl Gateway {
 
     /// Answers every path: `POST /` is AWS-JSON, a gRPC service's path its method, all else an error in the API's own form.
     pub fn router(&self) -> Router {
-        grpc::routes().fallback(answer).with_state(self.clone())
+        grpc::routes(&self.inner.health).fallback(answer).with_state(self.clone())
+    }
+
+    /// Says in the health of the gRPC door (`grpc.health.v1.Health`, of the whole and of `vidimus.v1.Faces`) what `is_ready` says now,
+    /// until `ending`; then that it does not serve, and those that watch are let go.
+    pub async fn tell_health(&self, is_ready: watch::Receiver<bool>, ending: impl Future<Output = ()>) {
+        let health = &self.inner.health;
+        health.follow(grpc::SERVICES, is_ready, ending).await;
+        health.forget(grpc::SERVICES).await;
     }
 
     /// What it is made of.

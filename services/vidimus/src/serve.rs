@@ -203,7 +203,11 @@ async fn run(
 ) -> anyhow::Result<()> {
     let refuse_new = CancellationToken::new();
     tokio::spawn(operators::serve(bound.operators, operators, refuse_new.clone()));
-    let Started { gateway, server, .. } = started;
+    let Started { gateway, server, searchable, .. } = started;
+    if let Some(gateway) = gateway.clone() {
+        let ending = refuse_new.clone();
+        tokio::spawn(async move { gateway.tell_health(searchable, ending.cancelled()).await });
+    }
     let tenants = serve_tenants(bound.tenants, gateway, refuse_new.clone());
     let roles = serve_roles(bound.roles, server, refuse_new.clone());
     let serving = async { tokio::try_join!(tenants, roles) };

@@ -44,6 +44,19 @@ pub struct DeadCollection {
     key: BlobKey,
 }
 
+impl NewCollection {
+    /// One without tags, beside others in the index.
+    #[must_use]
+    pub fn new(
+        tenant: TenantId,
+        name: CollectionName,
+        face_model: FaceModelName,
+        face_model_version: String,
+    ) -> Self {
+        Self { tenant, name, face_model, face_model_version, is_large: false, tags: BTreeMap::new() }
+    }
+}
+
 impl Catalog {
     /// Makes a collection.
     ///
@@ -59,17 +72,13 @@ impl Catalog {
         let mut image_id_key = [0; 32];
         self.deps.random.fill(&mut image_id_key);
         let uid = CollectionUid::from_random(self.deps.random.bytes16());
-        let read = if new.is_large {
-            new.face_model.own_placement(uid, 1)
-        } else {
-            new.face_model.shared_placement(1)
-        };
+        let read = new.face_model.first_placement(uid, new.is_large)?;
         let collection = Collection {
             tenant: new.tenant,
             name: new.name,
             uid,
             face_model_version: new.face_model_version,
-            placements: Placements::only(new.face_model, read?),
+            placements: Placements::only(new.face_model, read),
             image_id_key,
             created_at: began_at,
             deleted_at: None,

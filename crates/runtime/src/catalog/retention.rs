@@ -59,7 +59,6 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -86,14 +85,8 @@ mod tests {
             let deps = CatalogDeps { blobs, clock: clock.clone(), random: Arc::new(SeededRandom::new(7)) };
             let catalog = Catalog::new(deps.clone(), None);
             let tenant = catalog.create_tenant("acme".parse().unwrap()).await.unwrap().id;
-            let new = NewCollection {
-                tenant,
-                name: "staff".parse().unwrap(),
-                face_model: "model".parse().unwrap(),
-                is_large: false,
-                face_model_version: "1.0".to_owned(),
-                tags: BTreeMap::new(),
-            };
+            let (name, face_model) = ("staff".parse().unwrap(), "model".parse().unwrap());
+            let new = NewCollection::new(tenant, name, face_model, "1.0".to_owned());
             Self { clock, collection: catalog.create_collection(new).await.unwrap(), deps }
         }
 

@@ -11,14 +11,15 @@ use http::{HeaderMap, Request, Response};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use vidimus_domain::{ErrorCode, Failure};
@@ -39,21 +40,64 @@ type BoxedService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallibl
 pub struct RoleServer {
     config: TransportConfig,
     services: BTreeMap<&'static str, BoxedService>,
-    health: HealthReporter,
+    health: Health,
     refused: Counter,
 }
 
 /// Says of each service whether it can answer, as `grpc.health.v1.Health` tells it.
-#[derive(Clone)]
+#[derive(Clone, Debug, Default)]
 pub struct Health {
     reporter: HealthReporter,
 }
 
 impl Health {
+    /// What tells it.
+    #[must_use]
+    pub fn service(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
     /// Says whether a service can answer; one of which nothing was said is unknown.
     pub async fn set(&self, service: &str, can_answer: bool) {
         let status = if can_answer { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(service, status).await;
+    }
+
+    /// Says of services what `can_answer` says now, until `ending`; then that they cannot.
+    pub async fn follow(
+        &self,
+        services: &[&str],
+        mut can_answer: watch::Receiver<bool>,
+        ending: impl Future<Output = ()>,
+    ) {
+        let following = async {
+            loop {
+                let value = *can_answer.borrow_and_update();
+                self.set_all(services, value).await;
+                if can_answer.changed().await.is_err() {
+                    // It stays as it is.
+                    return std::future::pending().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = following => {}
+            () = ending => {}
+        }
+        self.set_all(services, false).await;
+    }
+
+    /// Forgets what was said of services, and so lets go whoever watches one.
+    pub async fn forget(&self, services: &[&str]) {
+        for service in services {
+            self.reporter.clone().clear_service_status(service).await;
+        }
+    }
+
+    async fn set_all(&self, services: &[&str], can_answer: bool) {
+        for service in services {
+            self.set(service, can_answer).await;
+        }
     }
 }
 
@@ -61,14 +105,14 @@ impl RoleServer {
     /// One that answers nothing but for its health.
     #[must_use]
     pub fn new(config: TransportConfig, registry: &mut Registry) -> Self {
-        let (health, service) = tonic_health::server::health_reporter();
+        let health = Health::default();
         let refused = Counter::default();
         registry.register(
             "vidimus_role_calls_shed",
             "Calls of other processes that were refused because too many ran already",
             refused.clone(),
         );
-        let services = BTreeMap::from([(HEALTH, BoxCloneSyncService::new(service))]);
+        let services = BTreeMap::from([(HEALTH, BoxCloneSyncService::new(health.service()))]);
         Self { config, services, health, refused }
     }
 
@@ -88,7 +132,7 @@ impl RoleServer {
 
     /// Where health is said. Every service is well at first.
     pub async fn health(&self) -> Health {
-        let health = Health { reporter: self.health.clone() };
+        let health = self.health.clone();
         for name in self.services.keys().filter(|name| **name != HEALTH) {
             health.set(name, true).await;
         }
@@ -112,7 +156,7 @@ impl RoleServer {
             server = server.tls_config(tls).map_err(TransportError::tonic("use certificates"))?;
         }
         let services = self.services.keys().copied().collect::<Vec<_>>();
-        let health = Health { reporter: self.health.clone() };
+        let health = self.health.clone();
         let router = Router {
             room: Arc::new(Semaphore::new(self.config.calls_in_flight_max)),
             call_timeout: self.config.call_timeout,

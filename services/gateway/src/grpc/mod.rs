@@ -19,10 +19,12 @@ use futures::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tonic::Status;
+use tonic::server::NamedService;
 use tower::Service;
 use tracing::Instrument;
 use vidimus_proto::api;
 use vidimus_proto::api::faces_server::FacesServer;
+use vidimus_runtime::transport::Health;
 
 use crate::admission::Permit;
 use crate::body;
@@ -47,10 +49,11 @@ pub(crate) struct Call {
     _room: Arc<(Permit, Permit)>,
 }
 
+/// Those of which health is told: the whole, and the one service.
+pub(crate) const SERVICES: &[&str] = &["", <FacesServer<Door> as NamedService>::NAME];
+
 /// The gRPC services' routes.
-pub(crate) fn routes() -> Router<Gateway> {
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    tokio::spawn(async move { health_reporter.set_serving::<FacesServer<Door>>().await });
+pub(crate) fn routes(health: &Health) -> Router<Gateway> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(api::DESCRIPTORS)
@@ -58,7 +61,7 @@ pub(crate) fn routes() -> Router<Gateway> {
     };
     let mut router = Router::new()
         .route("/vidimus.v1.Faces/{method}", axum::routing::post(answer))
-        .route_service("/grpc.health.v1.Health/{method}", health);
+        .route_service("/grpc.health.v1.Health/{method}", health.service());
     if let Ok(service) = reflection().build_v1() {
         router = router.route_service("/grpc.reflection.v1.ServerReflection/{method}", service);
     }

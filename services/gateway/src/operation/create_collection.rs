@@ -25,14 +25,10 @@ impl Operation for CreateCollection {
     ) -> Result<Self::Output, ApiError> {
         check_count(&input.tags)?;
         let models = &services.deps.face_models.first;
-        let new = NewCollection {
-            tenant: context.tenant(),
-            name: collection_name(&input.collection_id)?,
-            face_model: models.face_model.clone(),
-            is_large: false,
-            face_model_version: models.face_model_version.clone(),
-            tags: input.tags,
-        };
+        let name = collection_name(&input.collection_id)?;
+        let (face_model, version) = (models.face_model.clone(), models.face_model_version.clone());
+        let new = NewCollection::new(context.tenant(), name, face_model, version);
+        let new = NewCollection { tags: input.tags, ..new };
         let collection = services.deps.catalog.create_collection(new).await?;
         Ok(api::CreateCollectionResponse {
             status_code: 200,

@@ -7,9 +7,14 @@ use axum::Router;
 use axum::body::Body;
 use futures::TryStreamExt;
 use http::Request;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 use tower::util::MapRequest;
 use vidimus_domain::{ErrorCode, FaceNumber, Failure, ImageId};
@@ -256,4 +261,28 @@ async fn a_tenants_rate_is_its_own() {
     house.refuses("SearchFaces", by_json.clone(), ("ProvisionedThroughputExceededException", "Rate")).await;
     let other = house.call(&house.bob, "SearchFaces", by_json).await;
     assert_eq!(other.error().0, "ResourceNotFoundException", "the other tenant's rate is untouched");
+}
+
+#[tokio::test]
+async fn health_follows_readiness_and_lets_go_whoever_watches_it_at_the_end() {
+    let house = House::new().await;
+    let (known, is_ready) = watch::channel(false);
+    let ending = CancellationToken::new();
+    let (gateway, stop) = (house.gateway.clone(), ending.clone());
+    let telling = tokio::spawn(async move { gateway.tell_health(is_ready, stop.cancelled()).await });
+    tokio::task::yield_now().await;
+    let router: Service = MapRequest::new(house.gateway.router(), from_afar);
+    let mut health = HealthClient::new(router);
+    let of = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    let mut watched = health.watch(of("vidimus.v1.Faces")).await.unwrap().into_inner();
+    let whole = health.check(of("")).await.unwrap().into_inner();
+    assert_eq!(whole.status(), ServingStatus::NotServing);
+    assert_eq!(watched.try_next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    known.send(true).unwrap();
+    assert_eq!(watched.try_next().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    assert_eq!(health.check(of("")).await.unwrap().into_inner().status(), ServingStatus::Serving);
+    ending.cancel();
+    telling.await.unwrap();
+    assert_eq!(watched.try_next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(watched.try_next().await.unwrap(), None);
 }

@@ -51,14 +51,8 @@ impl Drop for World {
 }
 
 async fn new_collection(catalog: &Catalog, tenant: vidimus_domain::TenantId) -> Arc<Collection> {
-    let new = NewCollection {
-        tenant,
-        name: "staff".parse().unwrap(),
-        face_model: "model".parse().unwrap(),
-        is_large: false,
-        face_model_version: "1.0".to_owned(),
-        tags: std::collections::BTreeMap::new(),
-    };
+    let (name, face_model) = ("staff".parse().unwrap(), "model".parse().unwrap());
+    let new = NewCollection::new(tenant, name, face_model, "1.0".to_owned());
     catalog.create_collection(new).await.unwrap()
 }
 

@@ -108,14 +108,8 @@ fn face_models() -> FaceModels {
 async fn catalog(deps: CatalogDeps) -> (Arc<Catalog>, Arc<Collection>) {
     let catalog = Arc::new(Catalog::new(deps, None));
     let tenant = catalog.create_tenant("acme".parse().unwrap()).await.unwrap();
-    let new = NewCollection {
-        tenant: tenant.id,
-        name: "staff".parse().unwrap(),
-        face_model: "model".parse().unwrap(),
-        is_large: false,
-        face_model_version: "1.0".to_owned(),
-        tags: std::collections::BTreeMap::new(),
-    };
+    let (name, face_model) = ("staff".parse().unwrap(), "model".parse().unwrap());
+    let new = NewCollection::new(tenant.id, name, face_model, "1.0".to_owned());
     let collection = catalog.create_collection(new).await.unwrap();
     (catalog, collection)
 }

@@ -1,6 +1,5 @@
 //! Collections for administrators: what there is, and how long each keeps faces and photos.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,14 +117,9 @@ pub(super) async fn create(
             "a collection is made by the running service, which has the face model",
         )
     })?;
-    let new = NewCollection {
-        tenant: catalog.tenant(&tenant.parse()?).await?.id,
-        name: name.parse()?,
-        face_model: model.face_model.clone(),
-        is_large,
-        face_model_version: model.face_model_version.clone(),
-        tags: BTreeMap::new(),
-    };
+    let tenant = catalog.tenant(&tenant.parse()?).await?.id;
+    let (face_model, version) = (model.face_model.clone(), model.face_model_version.clone());
+    let new = NewCollection { is_large, ..NewCollection::new(tenant, name.parse()?, face_model, version) };
     Ok(collection(&*catalog.create_collection(new).await?))
 }
 

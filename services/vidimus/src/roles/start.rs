@@ -21,7 +21,7 @@ use vidimus_runtime::models::KnownModel;
 use vidimus_runtime::shutdown::Shutdown;
 use vidimus_runtime::transport::remote::Remote;
 use vidimus_runtime::transport::{
-    CallMetrics, Health, MESSAGE_BYTES_MAX, Pool, PoolDeps, RoleServer, SEARCHABLE, follow,
+    CallMetrics, MESSAGE_BYTES_MAX, Pool, PoolDeps, RoleServer, SEARCHABLE, follow,
 };
 
 use super::{Core, Role};
@@ -58,18 +58,8 @@ impl Started {
     pub async fn tell_health(&self, shutdown: &Shutdown) {
         let health = self.server.health().await;
         if self.has_index {
-            tokio::spawn(tell(health, SEARCHABLE, self.searchable.clone(), shutdown.clone()));
-        }
-    }
-}
-
-async fn tell(health: Health, service: &'static str, mut known: watch::Receiver<bool>, shutdown: Shutdown) {
-    loop {
-        let value = *known.borrow_and_update();
-        health.set(service, value).await;
-        tokio::select! {
-            changed = known.changed() => if changed.is_err() { return },
-            () = shutdown.begun() => return health.set(service, false).await,
+            let (searchable, shutdown) = (self.searchable.clone(), shutdown.clone());
+            tokio::spawn(async move { health.follow(&[SEARCHABLE], searchable, shutdown.begun()).await });
         }
     }
 }

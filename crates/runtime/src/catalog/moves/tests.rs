@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vidimus_ports::clock::ManualClock;
@@ -24,14 +23,8 @@ impl World {
         let deps = CatalogDeps { blobs, clock: clock.clone(), random: Arc::new(SeededRandom::new(7)) };
         let catalog = Catalog::new(deps.clone(), None);
         let tenant = catalog.create_tenant("acme".parse().unwrap()).await.unwrap().id;
-        let new = NewCollection {
-            tenant,
-            name: "staff".parse().unwrap(),
-            face_model: "model".parse().unwrap(),
-            is_large: false,
-            face_model_version: "1.0".to_owned(),
-            tags: BTreeMap::new(),
-        };
+        let (name, face_model) = ("staff".parse().unwrap(), "model".parse().unwrap());
+        let new = NewCollection::new(tenant, name, face_model, "1.0".to_owned());
         let part = catalog.create_collection(new).await.unwrap().part();
         Self { clock, deps, part, tenant }
     }

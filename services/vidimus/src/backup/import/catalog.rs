@@ -115,9 +115,7 @@ impl Importer {
         let face_model_version = self.deps.catalog.face_model_version(exported.face_model()).await?;
         // Where the points lay there means nothing here, nor does a move that was under way.
         let is_alone = exported.placements.read.owner() == Some(exported.uid);
-        let model = exported.face_model();
-        let placement =
-            if is_alone { model.own_placement(exported.uid, 1)? } else { model.shared_placement(1)? };
+        let placement = exported.face_model().first_placement(exported.uid, is_alone)?;
         let placements = Placements::only(exported.face_model().clone(), placement.clone());
         let collection = Collection { face_model_version, placements, ..exported };
         let entry = UidEntry {

@@ -64,14 +64,9 @@ impl Store {
         let store = Self::new(seed);
         let tenant = store.deps.catalog.create_tenant("acme".parse().unwrap()).await.unwrap();
         store.deps.catalog.create_key(&tenant.name, "first", false).await.unwrap();
-        let new = NewCollection {
-            tenant: tenant.id,
-            name: "staff".parse().unwrap(),
-            face_model: store.deps.face_models[0].clone(),
-            is_large,
-            face_model_version: "1.0".to_owned(),
-            tags: std::collections::BTreeMap::new(),
-        };
+        let (name, face_model) = ("staff".parse().unwrap(), store.deps.face_models[0].clone());
+        let new = NewCollection::new(tenant.id, name, face_model, "1.0".to_owned());
+        let new = NewCollection { is_large, ..new };
         let collection = store.deps.catalog.create_collection(new).await.unwrap();
         (store, collection)
     }
