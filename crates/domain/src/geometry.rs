@@ -27,6 +27,13 @@ pub struct Point {
 pub type Landmarks = [Point; 5];
 
 impl BoundingBox {
+    /// Whether all sides are numbers, and none is shorter than nothing.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        let sides = [self.left, self.top, self.width, self.height];
+        sides.iter().all(|side| side.is_finite()) && self.width >= 0.0 && self.height >= 0.0
+    }
+
     /// Area as a ratio of the image's.
     #[must_use]
     pub fn area(&self) -> f32 {

@@ -181,6 +181,12 @@ pub trait FaceIndex: Send + Sync {
         Ok((self.losses() == losses).then_some(covered))
     }
 
+    /// Asks whether the index is there, and so finds out what it may have lost (see [`FaceIndex::losses`]) though nobody else calls. One
+    /// that is where the caller is has nothing to look for.
+    async fn look(&self) -> PortResult<()> {
+        Ok(())
+    }
+
     /// How often, since this index was opened, writes that had returned and that no flush had covered may have been lost
     /// without this process ending: the server behind it was away. It only grows, and it does so before a flush covers more
     /// than was durable before the loss.

@@ -94,11 +94,12 @@ pub struct BulkJob {
 pub type JobAnswers = mpsc::Receiver<Result<JobAnswer, Failure>>;
 
 impl BulkJob {
-    /// Runs the job over `photos` until all are answered, the stream fails, or nobody reads the answers any more.
+    /// Runs the job over `photos` until all are answered, the stream fails, or nobody reads the answers any more. Where the
+    /// sender has no photo yet and says that it is still there, none comes.
     #[must_use]
     pub fn run<S>(self, photos: S) -> JobAnswers
     where
-        S: Stream<Item = Result<JobPhoto, Failure>> + Send + 'static,
+        S: Stream<Item = Result<Option<JobPhoto>, Failure>> + Send + 'static,
     {
         let (answers, reader) = mpsc::channel(ANSWERS_MAX);
         let session = Session {
@@ -192,7 +193,7 @@ struct Waiting {
 
 struct Session {
     job: Arc<BulkJob>,
-    photos: Pin<Box<dyn Stream<Item = Result<JobPhoto, Failure>> + Send>>,
+    photos: Pin<Box<dyn Stream<Item = Result<Option<JobPhoto>, Failure>> + Send>>,
     has_ended: bool,
     /// So many are waited for that no more are taken.
     is_full: bool,
@@ -247,11 +248,13 @@ impl Session {
         has_room && !self.is_full
     }
 
-    fn take(&mut self, photo: Option<Result<JobPhoto, Failure>>) -> Result<(), Failure> {
-        let Some(photo) = photo.transpose()? else {
+    fn take(&mut self, said: Option<Result<Option<JobPhoto>, Failure>>) -> Result<(), Failure> {
+        let Some(photo) = said.transpose()? else {
             self.has_ended = true;
             return Ok(());
         };
+        self.heard_at = self.job.clock.now();
+        let Some(photo) = photo else { return Ok(()) };
         let job = Arc::clone(&self.job);
         let part = self.origin.part("bulk photo");
         let bytes =

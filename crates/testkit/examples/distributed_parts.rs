@@ -54,6 +54,9 @@ struct Arguments {
     /// The worst candidate's cosine: the default threshold of `sface-2021dec`.
     #[arg(long, default_value_t = 0.424)]
     cosine_min: f32,
+    /// Ask Qdrant as the service does: for expired faces and the probe too, which it drops afterwards.
+    #[arg(long)]
+    lean: bool,
 }
 
 /// How long the two parts of one search took.
@@ -69,6 +72,7 @@ struct Raw {
     ef: Option<u64>,
     limit: u64,
     cosine_min: f32,
+    is_lean: bool,
 }
 
 #[tokio::main]
@@ -89,6 +93,7 @@ async fn main() -> Result<()> {
         },
         limit: arguments.limit,
         cosine_min: arguments.cosine_min,
+        is_lean: arguments.lean,
     };
     let config = KafkaConfig {
         topic_prefix: arguments.topic_prefix,
@@ -123,14 +128,12 @@ impl Raw {
         let Some(vector_output::Vector::Dense(dense)) = vectors.get_vector_by_name("face") else {
             anyhow::bail!("{face} has no vector");
         };
-        let filter = Filter {
-            must: vec![
-                Condition::matches("part", self.part.clone()),
-                Condition::range("expires_at", Range { gt: Some(0.0), ..Range::default() }),
-            ],
-            must_not: vec![Condition::has_id([id])],
-            ..Filter::default()
-        };
+        let mut filter = Filter::must([Condition::matches("part", self.part.clone())]);
+        if !self.is_lean {
+            let expires_later = Range { gt: Some(0.0), ..Range::default() };
+            filter.must.push(Condition::range("expires_at", expires_later));
+            filter.must_not.push(Condition::has_id([id]));
+        }
         let quantization = QuantizationSearchParamsBuilder::default().rescore(true).oversampling(2.0);
         let params = match self.ef {
             Some(ef) => SearchParamsBuilder::default().hnsw_ef(ef).quantization(quantization),
@@ -141,7 +144,7 @@ impl Raw {
             .using("face")
             .filter(filter)
             .params(params)
-            .limit(self.limit)
+            .limit(self.limit + u64::from(self.is_lean))
             .score_threshold(self.cosine_min)
             .with_payload(true);
         Ok(self.client.query(query).await?.result.len())

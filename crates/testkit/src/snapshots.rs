@@ -117,6 +117,10 @@ impl FaceIndex for Snapshots {
         Ok(durable_before)
     }
 
+    async fn look(&self) -> PortResult<()> {
+        self.inner.look().await
+    }
+
     fn losses(&self) -> u64 {
         self.inner.losses()
     }

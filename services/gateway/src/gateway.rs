@@ -176,7 +176,8 @@ impl Inner {
         row: Option<&Row>,
     ) -> Result<(Admitted, HeldBody), ApiError> {
         let timeout = self.config.body_read_timeout;
-        let admitted = match self.admit(head).await {
+        let admitting = tokio::time::timeout(self.config.call_timeout, self.admit(head));
+        let admitted = match admitting.await.unwrap_or_else(|_| Err(too_late())) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 body::drain(body, timeout).await;

@@ -42,7 +42,7 @@ pub(crate) struct Consumer {
     pub(crate) caught_up: watch::Sender<bool>,
     pub(crate) shutdown: Shutdown,
     /// What the index had lost when it was looked at last.
-    pub(crate) seen_losses: AtomicU64,
+    pub(crate) seen_losses: Arc<AtomicU64>,
 }
 
 /// Whether the same may go well later, here or elsewhere.
@@ -119,16 +119,18 @@ impl Consumer {
     /// What the index has lost so far. Where that is more than was seen, searches wait from now on, however the last try to consume ended.
     fn look_for_losses(&self) -> u64 {
         let losses = self.deps.index.losses();
-        if self.seen_losses.swap(losses, Ordering::Relaxed) != losses {
+        if self.seen_losses.load(Ordering::Acquire) != losses {
             self.metrics.losses.inc();
+            // This first: whoever knows the losses is to know that they are not made good.
             self.caught_up.send_replace(false);
+            self.seen_losses.store(losses, Ordering::Release);
             tracing::warn!("the index may have lost what it was told last; it is told again");
         }
         losses
     }
 
     fn has_lost(&self) -> bool {
-        self.deps.index.losses() != self.seen_losses.load(Ordering::Relaxed)
+        self.deps.index.losses() != self.seen_losses.load(Ordering::Acquire)
     }
 
     /// Waits for changes; returns early, with none, when shutdown begins.

@@ -5,14 +5,16 @@ mod baseline;
 mod consumer;
 mod metrics;
 mod projector;
+mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, channel};
 use tonic::{Request, Response, Status};
 use vidimus_domain::{Failure, ImageId, Part};
 use vidimus_ports::{BlobStore, Clock, EventLog, FaceIndex};
@@ -63,7 +65,7 @@ pub struct IndexingDeps {
 /// The role.
 pub struct Indexing {
     projector: Arc<Projector>,
-    searchable: watch::Receiver<bool>,
+    searchable: Receiver<bool>,
 }
 
 impl Indexing {
@@ -77,10 +79,19 @@ impl Indexing {
     ) -> Self {
         let metrics = Arc::new(Metrics::new(registry));
         let projector = Arc::new(Projector::new(deps.clone(), Arc::clone(&metrics)));
-        let (caught_up, searchable) = watch::channel(false);
+        let (caught_up, word) = channel(false);
+        let (said, searchable) = channel(false);
+        let seen_losses = Arc::new(AtomicU64::new(deps.index.losses()));
+        let watch = watch::Watch {
+            index: Arc::clone(&deps.index),
+            caught_up: word,
+            seen_losses: Arc::clone(&seen_losses),
+            searchable: said,
+            shutdown: shutdown.clone(),
+        };
         let consumer = consumer::Consumer {
             config,
-            seen_losses: deps.index.losses().into(),
+            seen_losses,
             deps,
             projector: Arc::clone(&projector),
             metrics,
@@ -88,13 +99,15 @@ impl Indexing {
             shutdown: shutdown.clone(),
         };
         shutdown.spawn(consumer.run());
+        shutdown.spawn(watch.run());
         Self { projector, searchable }
     }
 
     /// Turns true once all changes that the log had at the start are projected, by this process or another one of the group; until
-    /// then searches wait. Turns false where the index may have lost something, until that is made good.
+    /// then searches wait. Turns false where the index may have lost something, until that is made good, and where it does not answer. It is
+    /// sent again and again.
     #[must_use]
-    pub fn searchable(&self) -> watch::Receiver<bool> {
+    pub fn searchable(&self) -> Receiver<bool> {
         self.searchable.clone()
     }
 

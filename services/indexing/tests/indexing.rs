@@ -117,6 +117,10 @@ impl FaceIndex for View {
         Ok(if has_begun { covered } else { UnixMillis::new(0) })
     }
 
+    async fn look(&self) -> PortResult<()> {
+        self.index.look().await
+    }
+
     fn losses(&self) -> u64 {
         self.index.losses()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::{join_all, select_ok};
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use qdrant_client::qdrant::HealthCheckRequest;
@@ -208,6 +208,20 @@ impl Connections {
         }
         let proven = self.hosts.iter().map(|host| host.proven_at_ms.load(Ordering::Acquire)).min();
         Ok(proven.filter(|millis| *millis != i64::MIN).map(UnixMillis::new))
+    }
+
+    /// Asks every host whether it is there, and connects to those that went: returns with the first answer, and goes on asking the others
+    /// behind it until then.
+    ///
+    /// # Errors
+    /// Where none of them is there.
+    pub async fn look(&self) -> QdrantResult<()> {
+        let asked = self.hosts.iter().map(|host| {
+            Box::pin(async move {
+                self.ask(host).await.map_err(|status| QdrantError::server(&host.name, &status))
+            })
+        });
+        select_ok(asked).await.map(drop)
     }
 
     async fn ask(&self, host: &Host) -> Result<(), Status> {

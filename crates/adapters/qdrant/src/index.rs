@@ -168,6 +168,10 @@ impl FaceIndex for QdrantIndex {
         Ok(covered.filter(|_| self.connections.losses() == losses))
     }
 
+    async fn look(&self) -> PortResult<()> {
+        self.connections.look().await.map_err(|error| error.during("look for the index"))
+    }
+
     fn losses(&self) -> u64 {
         self.connections.losses()
     }

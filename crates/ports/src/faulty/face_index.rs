@@ -69,6 +69,14 @@ impl FaceIndex for FaultyFaceIndex {
         around(&*self.interference, Stage::IndexFlush, self.inner.flush(called_at)).await
     }
 
+    async fn flush_since(&self, called_at: UnixMillis, losses: u64) -> PortResult<Option<UnixMillis>> {
+        around(&*self.interference, Stage::IndexFlush, self.inner.flush_since(called_at, losses)).await
+    }
+
+    async fn look(&self) -> PortResult<()> {
+        self.inner.look().await
+    }
+
     fn losses(&self) -> u64 {
         self.inner.losses()
     }

@@ -145,6 +145,10 @@ impl FaceIndex for FlushedOnly {
         Ok(*covered)
     }
 
+    async fn look(&self) -> PortResult<()> {
+        self.serving().look().await
+    }
+
     fn losses(&self) -> u64 {
         self.losses.load(Ordering::SeqCst)
     }

@@ -150,9 +150,9 @@ fn job(door: &Arc<Door>) -> BulkJob {
     }
 }
 
-fn photo(name: &str) -> Result<JobPhoto, Failure> {
+fn photo(name: &str) -> Result<Option<JobPhoto>, Failure> {
     let photo = Ok(Bytes::from_static(b"photo"));
-    Ok(JobPhoto { name: name.to_owned(), external_image_id: String::new(), photo })
+    Ok(Some(JobPhoto { name: name.to_owned(), external_image_id: String::new(), photo }))
 }
 
 async fn all(
@@ -210,10 +210,10 @@ async fn large_photos_are_held_in_small_numbers() {
         let door = Arc::new(Door::default());
         let large = Bytes::from(vec![0; bytes]);
         let photos = (0..40).map(|number| {
-            let photo = photo(&number.to_string()).unwrap();
-            Ok(JobPhoto { photo: Ok(large.clone()), ..photo })
+            let photo = photo(&number.to_string()).unwrap().unwrap();
+            Ok(Some(JobPhoto { photo: Ok(large.clone()), ..photo }))
         });
-        let photos: Vec<Result<JobPhoto, Failure>> = photos.collect();
+        let photos: Vec<Result<Option<JobPhoto>, Failure>> = photos.collect();
         assert_eq!(all(job(&door).run(stream::iter(photos))).await.unwrap().len(), 40);
         assert_eq!(door.accepting_most.load(Ordering::SeqCst), most, "of {bytes} bytes");
     }
@@ -329,11 +329,32 @@ async fn what_holds_for_all_ends_the_job() {
 }
 
 #[tokio::test]
+async fn a_sender_that_says_it_is_there_is_waited_for() {
+    let door = Arc::new(Door::default());
+    let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
+    let slow = BulkJob { clock: clock.clone(), ..job(&door) };
+    let (said, messages) = mpsc::unbounded_channel();
+    let heard = stream::unfold(messages, async |mut messages| Some((messages.recv().await?, messages)));
+    let mut answers = slow.run(heard);
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(60));
+        said.send(Ok(None)).unwrap();
+        rest().await;
+    }
+    said.send(photo("known")).unwrap();
+    let answer = answers.recv().await.unwrap().unwrap();
+    assert_eq!(answer.state.unwrap().outcome(), v1::BulkOutcome::AlreadyThere);
+    clock.advance(Duration::from_secs(101));
+    let silent = answers.recv().await.unwrap().unwrap_err();
+    assert_eq!(silent.code, ErrorCode::InvalidParameter);
+}
+
+#[tokio::test]
 async fn a_photo_that_is_not_offered_is_answered_too() {
     let refused = Failure::new(ErrorCode::ImageTooLarge, "too large");
-    let photo = JobPhoto { photo: Err(refused), ..photo("large").unwrap() };
+    let photo = JobPhoto { photo: Err(refused), ..photo("large").unwrap().unwrap() };
     let door = Arc::new(Door::default());
-    let answers = all(job(&door).run(stream::iter([Ok(photo)]))).await.unwrap();
+    let answers = all(job(&door).run(stream::iter([Ok(Some(photo))]))).await.unwrap();
     assert_eq!(answers["large"], Err(ErrorCode::ImageTooLarge));
     assert_eq!(door.offers.load(Ordering::SeqCst), 0);
 }

@@ -21,7 +21,7 @@ use vidimus_domain::limits::{PHOTO_BYTES_MAX, PHOTO_OBJECT_BYTES_MAX};
 
 pub use addresses::Addresses;
 pub use pool::{CallMetrics, Pool, PoolDeps};
-pub use server::{Health, RoleServer};
+pub use server::{GOOD_FOR, Health, RoleServer};
 pub use tls::MutualTls;
 pub use watched::{SEARCHABLE, follow};
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -17,9 +17,9 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
-use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tonic_health::{ServingStatus, pb};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use vidimus_domain::{ErrorCode, Failure};
@@ -31,6 +31,8 @@ use crate::traces;
 
 /// When a caller that was refused may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long that is believed which is said for a while only.
+pub const GOOD_FOR: Duration = Duration::from_secs(1);
 /// Health is asked for by whoever decides whether this process lives: it is answered however much there is to do.
 const HEALTH: &str = "grpc.health.v1.Health";
 
@@ -48,19 +50,53 @@ pub struct RoleServer {
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     reporter: HealthReporter,
+    /// Until when that is believed which is said of a service for a while only.
+    good_until: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl Health {
     /// What tells it.
     #[must_use]
-    pub fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    pub fn service(&self) -> HealthServer<FreshHealth> {
+        let inner = HealthService::from_health_reporter(self.reporter.clone());
+        HealthServer::new(FreshHealth { inner, good_until: Arc::clone(&self.good_until) })
     }
 
     /// Says whether a service can answer; one of which nothing was said is unknown.
     pub async fn set(&self, service: &str, can_answer: bool) {
         let status = if can_answer { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(service, status).await;
+    }
+
+    /// As [`Health::set`], for [`GOOD_FOR`] alone: where it is not said again, it can not answer. A process that was stopped for a while
+    /// does not know what has become of it.
+    async fn set_for_now(&self, service: &str, can_answer: bool) {
+        let until = Instant::now() + GOOD_FOR;
+        self.good_until.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned(), until);
+        self.set(service, can_answer).await;
+    }
+
+    /// As [`Health::follow`], of a service of which `can_answer` says it again and again: what was said last is good for [`GOOD_FOR`].
+    pub async fn follow_closely(
+        &self,
+        service: &str,
+        mut can_answer: watch::Receiver<bool>,
+        ending: impl Future<Output = ()>,
+    ) {
+        let following = async {
+            loop {
+                let value = *can_answer.borrow_and_update();
+                self.set_for_now(service, value).await;
+                if can_answer.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = following => {}
+            () = ending => {}
+        }
+        self.set(service, false).await;
     }
 
     /// Says of services what `can_answer` says now, until `ending`; then that they cannot.
@@ -98,6 +134,40 @@ impl Health {
         for service in services {
             self.set(service, can_answer).await;
         }
+    }
+}
+
+/// [`HealthService`], which does not repeat what was said for a while that is over.
+#[derive(Debug)]
+pub struct FreshHealth {
+    inner: HealthService,
+    good_until: Arc<Mutex<BTreeMap<String, Instant>>>,
+}
+
+#[tonic::async_trait]
+impl pb::health_server::Health for FreshHealth {
+    type WatchStream = <HealthService as pb::health_server::Health>::WatchStream;
+
+    async fn check(
+        &self,
+        request: tonic::Request<pb::HealthCheckRequest>,
+    ) -> Result<tonic::Response<pb::HealthCheckResponse>, Status> {
+        let is_over = {
+            let good_until = self.good_until.lock().unwrap_or_else(PoisonError::into_inner);
+            good_until.get(&request.get_ref().service).is_some_and(|until| *until < Instant::now())
+        };
+        if is_over {
+            let status = pb::health_check_response::ServingStatus::NotServing.into();
+            return Ok(tonic::Response::new(pb::HealthCheckResponse { status }));
+        }
+        self.inner.check(request).await
+    }
+
+    async fn watch(
+        &self,
+        request: tonic::Request<pb::HealthCheckRequest>,
+    ) -> Result<tonic::Response<Self::WatchStream>, Status> {
+        self.inner.watch(request).await
     }
 }
 

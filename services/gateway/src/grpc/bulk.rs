@@ -41,10 +41,10 @@ pub(super) async fn index(
     let mut messages = request.into_inner();
     let begun = begin(&call, &mut messages).await.map_err(|error| call.refuse(&error))?;
     let (job, first) = begun;
-    let first = stream::iter(first.photo.map(|photo| Ok(job_photo(photo))));
-    let more = messages.filter_map(async |message| match message {
-        Ok(message) => message.photo.map(|photo| Ok(job_photo(photo))),
-        Err(_) => Some(Err(broken_off())),
+    let first = stream::iter(first.photo.map(|photo| Ok(Some(job_photo(photo)))));
+    let more = messages.map(|message| match message {
+        Ok(message) => Ok(message.photo.map(job_photo)),
+        Err(_) => Err(broken_off()),
     });
     let answers = job.run(first.chain(Box::pin(more)));
     let open = Open { answers, call, ending, has_failed: false };

@@ -10,6 +10,7 @@ mod streams;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -105,7 +106,11 @@ async fn process(
 ) -> Result<(Response, Option<&'static str>), ApiError> {
     let (head, body) = request.into_parts();
     let timeout = inner.config.body_read_timeout;
-    let access = match access::admit(inner, &head).await {
+    let patience = deadline(&head.headers)?
+        .map_or(inner.config.call_timeout, |deadline| deadline.min(inner.config.call_timeout));
+    let ends_at = Instant::now() + patience;
+    let admitted = tokio::time::timeout(patience, access::admit(inner, &head)).await;
+    let access = match admitted.unwrap_or_else(|_| Err(deadline::exceeded())) {
         Ok(access) => access,
         Err(refusal) => {
             body::drain(body, timeout).await;
@@ -138,8 +143,7 @@ async fn process(
         _room: Arc::new((permit, room)),
     };
     let refused = Arc::clone(&call.refused);
-    let patience = deadline(&head.headers)?
-        .map_or(inner.config.call_timeout, |deadline| deadline.min(inner.config.call_timeout));
+    let patience = ends_at.saturating_duration_since(Instant::now());
     let answering = serve(head, body, call);
     let answering = vidimus_runtime::deadline::within(patience, answering);
     let response = tokio::time::timeout(patience, answering).await.map_err(|_| deadline::exceeded())?;

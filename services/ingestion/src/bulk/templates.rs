@@ -160,10 +160,8 @@ fn bounding_box(from: Option<v1::BoundingBox>) -> Result<BoundingBox, Failure> {
     let Some(v1::BoundingBox { left, top, width, height }) = from else {
         return Ok(BoundingBox::default());
     };
-    if [left, top, width, height].iter().all(|side| side.is_finite()) && width >= 0.0 && height >= 0.0 {
-        return Ok(BoundingBox { left, top, width, height });
-    }
-    Err(invalid("its bounding box is none"))
+    let bounds = BoundingBox { left, top, width, height };
+    if bounds.is_one() { Ok(bounds) } else { Err(invalid("its bounding box is none")) }
 }
 
 /// Other templates under the same name in the same job are another record.

@@ -173,7 +173,7 @@ impl Exporter {
             if kind != Kind::Record {
                 return Ok(vec![object]);
             }
-            let record = decoded::<Record>(&object.body)?;
+            let record = decoded::<Record>(&object.key, &object.body)?;
             let Some(photo) = &record.photo else { return Ok(vec![object]) };
             let photo_key = BlobKey::photo(&record.origin.part, record.origin.image, photo);
             match self.get(&photo_key).await? {

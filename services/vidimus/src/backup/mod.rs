@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::{ErrorCode, FaceModelName, Failure};
-use vidimus_ports::{BlobStore, Clock, EventLog, Random};
+use vidimus_ports::{BlobStore, Clock, EventLog, PortErrorKind, Random};
 use vidimus_runtime::catalog::Catalog;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::stored;
@@ -54,9 +54,12 @@ pub struct Manifest {
     pub taken_at_ms: i64,
 }
 
-/// Reads a stored value; damage is never taken for something else.
-fn decoded<T: Stored>(bytes: &[u8]) -> Result<T, Failure> {
-    stored::decode("read stored object", bytes).map_err(failure_from_port)
+/// Reads the value stored under `key`; damage is never taken for something else, and is told of with its place.
+fn decoded<T: Stored>(key: &str, bytes: &[u8]) -> Result<T, Failure> {
+    stored::decode("read stored object", bytes).map_err(|error| match error.kind() {
+        PortErrorKind::Corrupt => Failure::new(ErrorCode::Internal, format!("{key} is damaged: {error}")),
+        _ => failure_from_port(error),
+    })
 }
 
 /// An import is refused.

@@ -59,7 +59,9 @@ impl Started {
         let health = self.server.health().await;
         if self.has_index {
             let (searchable, shutdown) = (self.searchable.clone(), shutdown.clone());
-            tokio::spawn(async move { health.follow(&[SEARCHABLE], searchable, shutdown.begun()).await });
+            tokio::spawn(async move {
+                health.follow_closely(SEARCHABLE, searchable, shutdown.begun()).await;
+            });
         }
     }
 }

@@ -8,11 +8,12 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::file::{Beside, Contents};
-use super::{Place, connection, place, progress_bar};
+use super::{Place, bytes, connection, place, progress_bar};
 use crate::backup::Scope;
 use crate::backup::export::Exporter;
 use crate::backup::service::{CHUNKS_AHEAD, EXPORT_PATH};
 use crate::config::Config;
+use crate::output;
 
 /// Flags of `admin export`.
 #[derive(Clone, Debug, Args)]
@@ -32,6 +33,7 @@ pub(super) async fn run(config: &Config, arguments: ExportArguments) -> anyhow::
     let scope = Scope { tenant: arguments.tenant, collection: arguments.collection };
     let mut file = Beside::begin(&arguments.output)?;
     let bar = progress_bar(None).with_message("exporting");
+    let _lines = output::in_lines(&bar, bytes);
     match place(config).await? {
         Place::Service(service) => {
             let asked = Body::from(serde_json::to_vec(&scope)?);

@@ -6,11 +6,12 @@ use anyhow::Context;
 use axum::body::Body;
 use clap::Args;
 
-use super::{Place, connection, file, place, progress_bar};
+use super::{Place, bytes, connection, file, place, progress_bar};
 use crate::backup::format::Reader;
 use crate::backup::import::{Imported, Importer};
 use crate::backup::service::IMPORT_PATH;
 use crate::config::Config;
+use crate::output;
 
 /// Flags of `admin import`.
 #[derive(Clone, Debug, Args)]
@@ -24,9 +25,12 @@ pub(super) async fn run(config: &Config, arguments: &ImportArguments) -> anyhow:
     let path = arguments.file.as_path();
     let length = std::fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.len();
     let bar = progress_bar(Some(length)).with_message("checking");
+    let lines = output::in_lines(&bar, bytes);
     file::check(path, &bar).await.with_context(|| format!("check {}", path.display()))?;
+    drop(lines);
     bar.finish_and_clear();
     let bar = progress_bar(Some(length)).with_message("importing");
+    let _lines = output::in_lines(&bar, bytes);
     let chunks = file::chunks(path, &bar).await?;
     let imported = match place(config).await? {
         Place::Service(service) => {

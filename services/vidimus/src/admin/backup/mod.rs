@@ -55,14 +55,19 @@ pub(super) async fn export(
 /// Imports.
 ///
 /// # Errors
-/// Where the file is damaged, or the import is refused or breaks off.
+/// Where the file is damaged, or the import is refused or breaks off. Its status is 2 where collections of a tenant were left out.
 pub(super) async fn import(
     config: &Config,
     arguments: ImportArguments,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let imported = import::run(config, &arguments).await?;
-    tell(serde_json::to_value(imported)?, json)
+    let left_out = imported.collections_left_out.clone();
+    let status = tell(serde_json::to_value(imported)?, json)?;
+    for why in left_out.values() {
+        output::note(&format!("left out: {why}"));
+    }
+    Ok(if left_out.is_empty() { status } else { ExitCode::from(2) })
 }
 
 fn tell(answer: serde_json::Value, json: bool) -> anyhow::Result<ExitCode> {
@@ -101,7 +106,7 @@ async fn place(config: &Config) -> anyhow::Result<Place> {
     Ok(Place::Here(Box::new(deps)))
 }
 
-/// A bar on standard error; none where that is no terminal. Without a length it only counts.
+/// A bar on standard error. Without a length it only counts.
 fn progress_bar(bytes: Option<u64>) -> ProgressBar {
     let template = match bytes {
         Some(_) => "{msg} {bar:40} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
@@ -111,4 +116,9 @@ fn progress_bar(bytes: Option<u64>) -> ProgressBar {
     let bar = bytes.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style);
     bar.enable_steady_tick(TICK);
     bar
+}
+
+/// A number of bytes as people read it.
+fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub(super) struct Job {
     pub(super) tenant: String,
     pub(super) collection: String,
     pub(super) source: String,
+    /// The source's content where names depend on it: BLAKE3, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<String>,
 }
 
 /// What came of a photo, or of one template or a record of them.
@@ -134,13 +137,18 @@ impl Journal {
         Ok(journal)
     }
 
+    /// When a job was last at work, as far as its journal under `root` tells.
+    pub(super) fn last_at_work(root: &Path, job_id: &str) -> Option<SystemTime> {
+        fs::metadata(root.join(job_id).join("answered.jsonl")).and_then(|file| file.modified()).ok()
+    }
+
     fn read_answers(&mut self) -> anyhow::Result<()> {
         let path = self.folder.join("answered.jsonl");
         let file = File::open(&path).with_context(|| format!("read {}", path.display()))?;
-        for line in BufReader::new(file).lines() {
+        for line in BufReader::new(file).split(b'\n') {
             let line = line.with_context(|| format!("read {}", path.display()))?;
-            // A line that was cut off when the job was killed is asked for again.
-            if let Ok(answer) = serde_json::from_str::<Answer>(&line) {
+            // A line that was cut off when the job was killed, within a letter perhaps, is asked for again.
+            if let Ok(answer) = serde_json::from_slice::<Answer>(&line) {
                 self.note(&answer);
             }
         }
@@ -217,14 +225,15 @@ impl Journal {
 
 /// Appends behind what is there. What was cut off by a kill is ended first, so that the next line is one of its own.
 fn appending(path: &Path) -> std::io::Result<BufWriter<File>> {
-    let ends_whole = match fs::read(path) {
-        Ok(bytes) => bytes.last().is_none_or(|last| *last == b'\n'),
-        Err(error) if error.kind() == ErrorKind::NotFound => true,
-        Err(error) => return Err(error),
-    };
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    if !ends_whole {
-        file.write_all(b"\n")?;
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    let length = file.metadata()?.len();
+    if length > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::Start(length - 1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
     }
     Ok(BufWriter::new(file))
 }
@@ -234,17 +243,30 @@ fn check_job(path: &Path, job_id: &str, job: &Job) -> anyhow::Result<()> {
     match fs::read(path) {
         Ok(bytes) => {
             let begun: Job = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
-            if begun != *job {
-                let Job { tenant, collection, source } = begun;
+            let Job { tenant, collection, source, content } = &begun;
+            if (tenant, collection, source) != (&job.tenant, &job.collection, &job.source) {
                 bail!("job {job_id} brings {source} into {collection} of {tenant}, and nothing else");
             }
+            ensure!(
+                *content == job.content,
+                "{source} has changed since job {job_id} began: begin another job with a file of what is missing"
+            );
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::write(path, serde_json::to_vec(job)?).with_context(|| format!("write {}", path.display()))
+            write_whole(path, &serde_json::to_vec(job)?).with_context(|| format!("write {}", path.display()))
         }
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
+}
+
+/// Writes beside and renames: a power loss leaves all of it or nothing.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
 }
 
 #[cfg(test)]
@@ -253,7 +275,7 @@ mod tests {
 
     fn job() -> Job {
         let text = |text: &str| text.to_owned();
-        Job { tenant: text("acme"), collection: text("staff"), source: text("/photos") }
+        Job { tenant: text("acme"), collection: text("staff"), source: text("/photos"), content: None }
     }
 
     fn answer(name: &str, outcome: Outcome) -> Answer {
@@ -274,7 +296,7 @@ mod tests {
         // The process was killed while it wrote.
         let path = root.path().join("one/answered.jsonl");
         let mut bytes = fs::read(&path).unwrap();
-        bytes.extend(b"{\"name\":\"d\",\"outc");
+        bytes.extend(b"{\"name\":\"d\xc3");
         fs::write(&path, bytes).unwrap();
         let mut journal = Journal::open(root.path(), "one", &job()).unwrap();
         assert!(journal.has("a") && journal.has("b"));
@@ -297,6 +319,9 @@ mod tests {
         let other = Job { collection: "other".to_owned(), ..job() };
         let error = Journal::open(root.path(), "one", &other).err().unwrap().to_string();
         assert!(error.contains("into staff of acme"), "{error}");
+        let changed = Job { content: Some("00".to_owned()), ..job() };
+        let error = Journal::open(root.path(), "one", &changed).err().unwrap().to_string();
+        assert!(error.contains("has changed since"), "{error}");
         for bad in ["", "a/b", "..", "a b", &"x".repeat(65)] {
             assert!(Journal::open(root.path(), bad, &job()).is_err(), "{bad:?}");
         }

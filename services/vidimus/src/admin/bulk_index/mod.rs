@@ -65,6 +65,10 @@ pub struct BulkIndexArguments {
 
 /// How long it may take to reach a process.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a process that says nothing is asked whether it is there, and how long it may take to answer that.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// For so long a record remembers its requests, less some hours for the job's own run.
+const REMEMBERED: Duration = Duration::from_secs(20 * 3600);
 
 type Client = BulkAdministrationClient<InterceptedService<Channel, Bearer>>;
 
@@ -95,13 +99,13 @@ pub(super) async fn run(
         tenant: arguments.tenant.clone(),
         collection: arguments.collection.clone(),
         source: source.unwrap_or_default(),
+        content: arguments.templates.as_deref().map(templates::digest).transpose()?,
     };
-    let mut journal = Journal::open(&journals(config, &arguments), &job_id, &job)?;
-    let again = format!("should it break off, go on with --job {job_id}");
-    output::note(&format!("job {job_id}: {} answered so far; {again}", journal.totals().answered()));
+    let mut journal = open_journal(config, &arguments, (&job_id, &job))?;
     let target = v1::BulkTarget { tenant: job.tenant, collection: job.collection, job_id: job_id.clone() };
     let client = connect(config, &target).await?;
     let bar = progress_bar();
+    let _lines = output::in_lines(&bar, |count| count.to_string());
     let ran = match (&arguments.source, &arguments.templates) {
         (Some(source), _) => {
             let source = Source::open(config, source).await?;
@@ -122,6 +126,32 @@ pub(super) async fn run(
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
+/// Opens the job's journal, and says what that means where it is gone on with.
+fn open_journal(
+    config: &Config,
+    arguments: &BulkIndexArguments,
+    (job_id, job): (&str, &Job),
+) -> anyhow::Result<Journal> {
+    let folder = journals(config, arguments);
+    let last_at_work = Journal::last_at_work(&folder, job_id);
+    let journal = Journal::open(&folder, job_id, job)?;
+    let again = format!("should it break off, go on with --job {job_id}");
+    output::note(&format!("job {job_id}: {} answered so far; {again}", journal.totals().answered()));
+    match last_at_work.map(|at| at.elapsed().unwrap_or_default()) {
+        Some(ago) if ago >= REMEMBERED => output::note(&format!(
+            "job {job_id} was last at work {} hours ago, and its photos are remembered for a day: one that was brought in then without \
+             being answered, and whose faces were deleted since, is brought in again",
+            ago.as_secs() / 3600
+        )),
+        None if arguments.job.is_some() => output::note(&format!(
+            "{} has no journal of job {job_id}: it goes through all of its source",
+            folder.display()
+        )),
+        _ => {}
+    }
+    Ok(journal)
+}
+
 fn journals(config: &Config, arguments: &BulkIndexArguments) -> PathBuf {
     match (&arguments.journal, config.data()) {
         (Some(folder), _) => folder.clone(),
@@ -137,7 +167,10 @@ async fn connect(config: &Config, target: &v1::BulkTarget) -> anyhow::Result<Cli
     let mut refusal = anyhow::anyhow!("admin.addresses names no process");
     for address in addresses {
         let asking = || format!("ask the service at {address}");
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_TIMEOUT);
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE);
         let channel = match endpoint.connect().await.with_context(asking) {
             Ok(channel) => channel,
             Err(away) => {
@@ -159,7 +192,7 @@ async fn connect(config: &Config, target: &v1::BulkTarget) -> anyhow::Result<Cli
     Err(refusal)
 }
 
-/// A bar on standard error; none where that is no terminal.
+/// A bar on standard error.
 fn progress_bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len}, {per_sec}, {eta} left {msg}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures::stream::{self, Stream, StreamExt};
@@ -14,8 +15,10 @@ use super::Client;
 use super::journal::{Answer, Journal};
 use super::source::{Photo, Source, external_image_id};
 
-/// Photos that are read ahead.
-const READ_AHEAD: usize = 4;
+/// Photos that are read ahead, each of up to 15 MiB: over a network one read takes as long as several faces to embed.
+const READ_AHEAD: usize = 16;
+/// How often the service is told that the next photo is still looked for: it gives up a sender that is silent.
+const SAY_SO_EVERY: Duration = Duration::from_secs(10);
 /// What goes wrong on the way to the service, and waits to be noticed.
 const NOTES_MAX: usize = 64;
 
@@ -81,7 +84,8 @@ fn write(journal: &mut Journal, bar: &ProgressBar, answer: &Answer) -> anyhow::R
     Ok(())
 }
 
-/// The messages of the stream: the target first, then photos in the order of their names.
+/// The messages of the stream: the target first, then photos in about the order of their names, and where none is found for a while that
+/// this is still there.
 fn requests(
     target: v1::BulkTarget,
     source: Arc<Source>,
@@ -93,8 +97,13 @@ fn requests(
         let (source, notes) = (Arc::clone(&source), notes.clone());
         async move { read(&source, name, &notes).await }
     };
-    let photos = names.map(reading).buffered(READ_AHEAD).filter_map(async |request| request);
-    stream::once(async { first }).chain(photos)
+    let photos = names.map(reading).buffer_unordered(READ_AHEAD).filter_map(async |request| request);
+    let said = stream::unfold(Box::pin(photos), async |mut photos| {
+        let next = tokio::time::timeout(SAY_SO_EVERY, photos.next()).await;
+        let request = next.unwrap_or_else(|_| Some(v1::IndexPhotosRequest::default()))?;
+        Some((request, photos))
+    });
+    stream::once(async { first }).chain(said)
 }
 
 /// The names that are not answered yet, page after page.

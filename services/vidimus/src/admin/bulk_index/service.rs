@@ -121,10 +121,10 @@ impl BulkAdministration for BulkService {
         let mut messages = request.into_inner();
         let begun = self.begin(&mut messages).await.map_err(|failure| status_from_failure(&failure))?;
         let (job, first) = begun;
-        let first = stream::iter(first.map(|photo| Ok(job_photo(photo))));
-        let more = messages.filter_map(async |message| match message {
-            Ok(message) => message.photo.map(|photo| Ok(job_photo(photo))),
-            Err(_) => Some(Err(Failure::new(ErrorCode::InvalidParameter, "the stream broke off"))),
+        let first = stream::iter(first.map(|photo| Ok(Some(job_photo(photo)))));
+        let more = messages.map(|message| match message {
+            Ok(message) => Ok(message.photo.map(job_photo)),
+            Err(_) => Err(Failure::new(ErrorCode::InvalidParameter, "the stream broke off")),
         });
         let answers = job.run(first.chain(Box::pin(more)));
         let next = async |mut answers: vidimus_runtime::bulk::JobAnswers| {

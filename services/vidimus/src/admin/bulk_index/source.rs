@@ -13,8 +13,8 @@ use vidimus_ports::{Found, PhotoSource, SourceObject, SystemRandom};
 use crate::adapters;
 use crate::config::Config;
 
-/// Names that are listed at a time.
-const PAGE: usize = 1000;
+/// Names that are listed at a time. For each page a folder is read as a whole.
+const PAGE: usize = 10_000;
 /// The longest that a photo's external image id may be.
 const EXTERNAL_IMAGE_ID_BYTES_MAX: usize = 255;
 

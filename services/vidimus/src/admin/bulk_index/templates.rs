@@ -7,18 +7,26 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use tonic::Request;
+use vidimus_domain::geometry::BoundingBox;
 use vidimus_domain::limits::{TEMPLATE_DIMENSION_MAX, TEMPLATES_PER_RECORD_MAX};
 use vidimus_domain::{ExternalImageId, Template};
 use vidimus_proto::internal::v1;
+use vidimus_runtime::errors::failure_from_status;
 
 use super::Client;
 use super::journal::{Answer, Journal};
 use super::photos::said;
+
+/// How often a record is sent before the job breaks off, and the pauses between: ten minutes in all.
+const TRIES_MAX: u32 = 64;
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_LAST: Duration = Duration::from_secs(10);
 
 /// The first line.
 #[derive(Debug, Deserialize)]
@@ -66,9 +74,9 @@ pub(super) async fn run(
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
     let opening = || format!("read {}", file.display());
-    let mut lines = BufReader::new(File::open(file).with_context(opening)?).lines();
+    let mut lines = BufReader::new(File::open(file).with_context(opening)?).split(b'\n');
     let first = lines.next().context("the file is empty")?.with_context(opening)?;
-    let header: Header = serde_json::from_str(&first).context("the first line says model and dimension")?;
+    let header: Header = serde_json::from_slice(&first).context("the first line says model and dimension")?;
     ensure!(
         (1..=TEMPLATE_DIMENSION_MAX).contains(&header.dimension),
         "a template has 1 to {TEMPLATE_DIMENSION_MAX} components"
@@ -118,17 +126,42 @@ impl Sender<'_> {
                 face_model: self.model.clone(),
                 templates: batch.templates,
             };
-            let state = self.client.index_templates(Request::new(request)).await.map_err(said)?.into_inner();
+            let state = self.tried(request).await.map_err(said)?;
             journal.write(&Answer::of(batch.name, &state))?;
         }
         self.bar.inc(count);
         Ok(())
     }
+
+    /// Sends a record until it is taken, refused, or has been sent often enough: a service that is started anew is waited for.
+    async fn tried(&mut self, request: v1::IndexTemplatesRequest) -> Result<v1::BulkState, tonic::Status> {
+        let mut pause = PAUSE_FIRST;
+        for _ in 1..TRIES_MAX {
+            match self.client.index_templates(Request::new(request.clone())).await {
+                Ok(state) => return Ok(state.into_inner()),
+                Err(status) if !failure_from_status(&status).is_retryable() => return Err(status),
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(PAUSE_LAST);
+        }
+        self.client.index_templates(Request::new(request)).await.map(tonic::Response::into_inner)
+    }
+}
+
+/// What a file is known by across the runs of a job, whose records are named after its lines: BLAKE3, in hexadecimal digits.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(super) fn digest(file: &Path) -> anyhow::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let read = File::open(file).and_then(|file| hasher.update_reader(file).map(drop));
+    read.with_context(|| format!("read {}", file.display()))?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Reads a line; why it is refused, where it is.
-fn ready(line: &str, dimension: usize) -> Result<v1::ReadyTemplate, String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| format!("it is no face: {error}"))?;
+fn ready(line: &[u8], dimension: usize) -> Result<v1::ReadyTemplate, String> {
+    let line: Line = serde_json::from_slice(line).map_err(|error| format!("it is no face: {error}"))?;
     if line.template.len() != dimension {
         return Err(format!("it has {} components, not {dimension}", line.template.len()));
     }
@@ -139,12 +172,13 @@ fn ready(line: &str, dimension: usize) -> Result<v1::ReadyTemplate, String> {
     if !(0.0..=1.0).contains(&line.confidence) {
         return Err("its confidence is not 0 to 1".to_owned());
     }
-    let bounding_box = line.bounding_box.map(|bounds| v1::BoundingBox {
-        left: bounds.left,
-        top: bounds.top,
-        width: bounds.width,
-        height: bounds.height,
-    });
+    let bounds = line.bounding_box;
+    let bounds = bounds.map(|Bounds { left, top, width, height }| BoundingBox { left, top, width, height });
+    if bounds.is_some_and(|bounds| !bounds.is_one()) {
+        return Err("its bounding box is none".to_owned());
+    }
+    let bounding_box =
+        bounds.map(|BoundingBox { left, top, width, height }| v1::BoundingBox { left, top, width, height });
     Ok(v1::ReadyTemplate {
         template: line.template,
         external_image_id: line.external_image_id,
@@ -159,10 +193,15 @@ mod tests {
 
     #[test]
     fn lines_are_checked_one_by_one() {
+        let boxed = |width: &str| {
+            let bounds = format!(r#"{{"left": 0, "top": 0, "width": {width}, "height": 0.1}}"#);
+            format!(r#"{{"template": [1, 0, 0], "bounding_box": {bounds}}}"#)
+        };
         let fine = r#"{"template": [0.6, 0.8], "external_image_id": "ada", "confidence": 0.5}"#;
-        let read = ready(fine, 2).unwrap();
+        let read = ready(fine.as_bytes(), 2).unwrap();
         assert_eq!((read.template, read.external_image_id.as_str()), (vec![0.6, 0.8], "ada"));
-        assert!(ready(r#"{"template": [0.6, 0.8]}"#, 2).is_ok());
+        assert!(ready(br#"{"template": [0.6, 0.8]}"#, 2).is_ok());
+        assert!(ready(b"{\"template\": [0.6, 0.8], \"external_image_id\": \"j\xf6rg\"}", 2).is_err());
         for (line, reason) in [
             (r#"{"template": [0.6, 0.8]}"#, "2 components, not 3"),
             (r#"{"template": [0.6, 0.9, 0.0]}"#, "unit length"),
@@ -171,9 +210,11 @@ mod tests {
             (r#"{"template": [1, 0, 0], "external_image_id": "a b"}"#, "external image id"),
             (r#"{"template": [1, 0, 0], "confidence": 2}"#, "confidence"),
             (r#"{"template": [1, 0, 0], "name": "ada"}"#, "unknown field"),
+            (&boxed("-0.1"), "bounding box"),
+            (&boxed("1e39"), "bounding box"),
             ("", "no face"),
         ] {
-            let error = ready(line, 3).unwrap_err();
+            let error = ready(line.as_bytes(), 3).unwrap_err();
             assert!(error.contains(reason), "{line}: {error}");
         }
     }

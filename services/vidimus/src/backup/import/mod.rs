@@ -8,6 +8,7 @@
 mod catalog;
 mod objects;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use vidimus_domain::codec::Stored;
 use vidimus_domain::record::Record;
 use vidimus_domain::retention::Cutoffs;
 use vidimus_domain::user::{User, UserKey};
-use vidimus_domain::{ErrorCode, Failure, UnixMillis};
+use vidimus_domain::{CollectionName, ErrorCode, Failure, UnixMillis};
 use vidimus_ports::{Etag, PortErrorKind, PutCondition, Topic};
 use vidimus_runtime::accepted_photos::AcceptedPhotos;
 use vidimus_runtime::backlog::uncommitted;
@@ -43,10 +44,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LOOKS_MAX: usize = 1200;
 
 /// What an import did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// Collections that were made.
     pub collections_made: u64,
+    /// Collections of a tenant that were left out, and why: one that was deleted here keeps no other from coming in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub collections_left_out: BTreeMap<String, String>,
     /// Users that were made or changed.
     pub users_written: u64,
     /// Records that were absent and are here now.
@@ -105,7 +109,11 @@ pub struct Importer {
 struct Run {
     taken_at: UnixMillis,
     tenant: Option<catalog::FoundTenant>,
+    /// Whether a collection that cannot come in is left out, and not the end of the import: other collections may follow.
+    may_leave_out: bool,
     target: Option<Arc<Target>>,
+    /// The collection under way is left out.
+    is_left_out: bool,
     /// A record whose photo may follow.
     record: Option<Box<Record>>,
     /// The kind of what is under way: users are all there before a record claims a face for one.
@@ -132,7 +140,7 @@ impl Importer {
     ///
     /// # Errors
     /// Where the export is damaged, is of something that was deleted here or that is another's here, or a store fails. What was brought in
-    /// until then stays.
+    /// until then stays. Of a whole tenant such collections are left out, and the others come in.
     pub async fn run<S>(&self, reader: &mut Reader<S>) -> Result<Imported, Failure>
     where
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
@@ -148,6 +156,9 @@ impl Importer {
     }
 
     async fn take(&self, run: &mut Run, entry: Entry) -> Result<(), Failure> {
+        if run.is_left_out && matches!(entry.kind, Kind::User | Kind::Record | Kind::Photo | Kind::Gone) {
+            return Ok(());
+        }
         if entry.kind == Kind::Photo {
             return self.finish_record(run, Some(entry)).await;
         }
@@ -161,6 +172,7 @@ impl Importer {
                 let manifest = serde_json::from_slice::<Manifest>(&entry.body);
                 let manifest = manifest.map_err(|error| refused(format!("the manifest: {error}")))?;
                 run.taken_at = UnixMillis::new(manifest.taken_at_ms);
+                run.may_leave_out = manifest.scope.collection.is_none();
             }
             Kind::Tenant => run.tenant = Some(self.find_tenant(keyed(&entry, tenant_key)?).await?),
             Kind::AccessKey => self.put_access_key(run.tenant()?, &entry).await?,
@@ -189,26 +201,31 @@ impl Importer {
             return Err(refused("a collection is of another tenant"));
         }
         let exported = collection.retention.cutoffs(run.taken_at);
-        let (here, is_made) = self.find_collection(collection).await?;
-        run.imported.collections_made += u64::from(is_made);
-        run.target = Some(Arc::new(Target { here, exported }));
-        Ok(())
+        let name = collection.name.clone();
+        match self.find_collection(collection).await {
+            Ok((here, is_made)) => {
+                run.imported.collections_made += u64::from(is_made);
+                run.target = Some(Arc::new(Target { here, exported }));
+                run.is_left_out = false;
+                Ok(())
+            }
+            Err(failure) => run.leave_out(&name, failure),
+        }
     }
 
     /// What was brought in is of use only where the collection lives: its uid may have died meanwhile.
     async fn finish_collection(&self, run: &mut Run) -> Result<(), Failure> {
         run.finish_units().await?;
         let Some(target) = run.target.take() else { return Ok(()) };
-        let found = self.deps.catalog.read_by_part(&target.here.part()).await?;
-        let gone = || refused(format!("the collection {} was deleted meanwhile", target.here.name));
-        let is_as_it_was = found.ok_or_else(gone)?.placements.face_models() == [target.here.face_model()];
-        let turned = || {
-            let name = &target.here.name;
-            refused(format!(
+        let name = &target.here.name;
+        let failure = match self.deps.catalog.read_by_part(&target.here.part()).await? {
+            None => refused(format!("the collection {name} was deleted meanwhile")),
+            Some(now) if now.placements.face_models() == [target.here.face_model()] => return Ok(()),
+            Some(_) => refused(format!(
                 "the collection {name} turns to another face model since: import it again when it has"
-            ))
+            )),
         };
-        is_as_it_was.then_some(()).ok_or_else(turned)
+        run.leave_out(name, failure)
     }
 
     /// The record that was read last has its photo now, or has none.
@@ -256,7 +273,7 @@ impl Importer {
 
     async fn read<T: Stored>(&self, key: &BlobKey) -> Result<Option<(T, Etag)>, Failure> {
         let read = self.deps.blobs.get(key).await.map_err(failure_from_port)?;
-        read.map(|blob| Ok((decoded(&blob.bytes)?, blob.etag))).transpose()
+        read.map(|blob| Ok((decoded(key.as_str(), &blob.bytes)?, blob.etag))).transpose()
     }
 
     async fn exists(&self, key: &BlobKey) -> Result<bool, Failure> {
@@ -274,6 +291,17 @@ impl Importer {
 }
 
 impl Run {
+    /// Goes on without a collection that cannot be brought in, where others may follow and it is not the store that fails.
+    fn leave_out(&mut self, name: &CollectionName, failure: Failure) -> Result<(), Failure> {
+        let is_its_own = matches!(failure.code, ErrorCode::InvalidParameter | ErrorCode::AlreadyExists);
+        if !self.may_leave_out || !is_its_own {
+            return Err(failure);
+        }
+        self.is_left_out = true;
+        self.imported.collections_left_out.insert(name.to_string(), failure.message);
+        Ok(())
+    }
+
     fn tenant(&self) -> Result<&catalog::FoundTenant, Failure> {
         self.tenant.as_ref().ok_or_else(|| refused("the export names no tenant first"))
     }
@@ -284,7 +312,7 @@ impl Run {
 
     fn user(&self, entry: &Entry) -> Result<Unit, Failure> {
         let here = &self.target()?.here;
-        let user: User = decoded(&entry.body)?;
+        let user: User = decoded(&entry.key, &entry.body)?;
         let elsewhere = || refused("a user is not where its key says");
         let key = UserKey::listed(entry.key.rsplit('/').next().unwrap_or_default()).ok_or_else(elsewhere)?;
         let has_its_key = |id| UserKey::of(&here.image_id_key, id) == key;
@@ -302,8 +330,9 @@ impl Run {
         key: impl FnOnce(&vidimus_domain::Part, vidimus_domain::ImageId) -> BlobKey,
     ) -> Result<Record, Failure> {
         let here = &self.target()?.here;
-        let record: Record = decoded(&entry.body)?;
-        let other_model = |_| refused("a record has no templates of its collection's face model");
+        let record: Record = decoded(&entry.key, &entry.body)?;
+        let other_model =
+            |_| refused(format!("{} has no templates of its collection's face model", entry.key));
         let record = record.only_of(here.face_model()).map_err(other_model)?;
         let origin = &record.origin;
         if origin.part != here.part() || key(&origin.part, origin.image).as_str() != entry.key {
@@ -349,7 +378,7 @@ impl Imported {
 
 /// Reads an entry's object, which must be the one that its key names: an export is not to write elsewhere.
 fn keyed<T: Stored>(entry: &Entry, key: impl FnOnce(&T) -> BlobKey) -> Result<T, Failure> {
-    let value = decoded::<T>(&entry.body)?;
+    let value = decoded::<T>(&entry.key, &entry.body)?;
     if key(&value).as_str() == entry.key {
         return Ok(value);
     }

@@ -45,7 +45,7 @@ impl Importer {
             let (user, condition) = match here {
                 None => (exported.clone(), PutCondition::IfAbsent),
                 Some(blob) => {
-                    let here = decoded::<User>(&blob.bytes)?;
+                    let here = decoded::<User>(key.as_str(), &blob.bytes)?;
                     match user::merge(&here, exported, self.write(target)) {
                         Some(merged) => (merged, PutCondition::IfMatch(blob.etag)),
                         None => return Ok(Outcome::UserUnchanged),

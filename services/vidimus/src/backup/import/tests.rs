@@ -130,8 +130,12 @@ impl Store {
 
     /// An export of the tenant.
     async fn export(&self) -> Vec<Bytes> {
+        self.export_of(None).await
+    }
+
+    async fn export_of(&self, collection: Option<&str>) -> Vec<Bytes> {
         let exporter = Exporter::new(self.deps.clone());
-        let scope = Scope { tenant: "acme".to_owned(), collection: None };
+        let scope = Scope { tenant: "acme".to_owned(), collection: collection.map(str::to_owned) };
         let plan = exporter.plan(scope).await.unwrap();
         let (sender, mut receiver) = mpsc::channel(1);
         tokio::spawn(async move { exporter.run(plan, sender).await });
@@ -251,20 +255,76 @@ async fn deleted_collections_keys_and_tenants_stay_deleted() {
     store.import(&export).await.unwrap();
     assert!(catalog.keys(&tenant.name).await.unwrap().is_empty());
 
+    let alone = store.export_of(Some("staff")).await;
     catalog.delete_collection(tenant.id, &collection.name).await.unwrap();
-    let refused = store.import(&export).await.unwrap_err();
+    let refused = store.import(&alone).await.unwrap_err();
     assert!(refused.message.contains("was deleted here"), "{refused}");
     store.clock.advance(MINUTE * 61);
     for dead in catalog.dead_collections(tenant.id).await.unwrap() {
         catalog.forget_dead(&dead).await.unwrap();
     }
     store.deps.blobs.delete(&BlobKey::collection(tenant.id, &collection.name)).await.unwrap();
-    assert!(store.import(&export).await.unwrap_err().message.contains("was deleted here"));
+    assert!(store.import(&alone).await.unwrap_err().message.contains("was deleted here"));
+    assert_eq!(left_out(&store.import(&export).await.unwrap()), ["staff"]);
 
     catalog.delete_tenant(&tenant.name).await.unwrap();
     assert!(store.import(&export).await.unwrap_err().message.contains("tenant acme was deleted here"));
     catalog.forget_tenant(&tenant).await.unwrap();
     assert!(store.import(&export).await.unwrap_err().message.contains("tenant acme was deleted here"));
+}
+
+/// Why collections were left out stands beside their names.
+fn left_out(imported: &Imported) -> Vec<&str> {
+    assert!(
+        imported.collections_left_out.values().all(|why| why.contains("was deleted here")),
+        "{imported:?}"
+    );
+    imported.collections_left_out.keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_collection_that_was_deleted_keeps_no_other_of_its_tenant_out() {
+    let (store, first) = Store::with_collection(1).await;
+    let new = |name: &str| {
+        let face_model = store.deps.face_models[0].clone();
+        NewCollection::new(first.tenant, name.parse().unwrap(), face_model, "1.0".to_owned())
+    };
+    let catalog = &store.deps.catalog;
+    let others = [
+        catalog.create_collection(new("guests")).await.unwrap(),
+        catalog.create_collection(new("visitors")).await.unwrap(),
+    ];
+    let mut records = Vec::new();
+    for (image, collection) in (1..).zip([&first, &others[0], &others[1]]) {
+        records.push(store.enrol(collection, image).await);
+    }
+    let export = store.export().await;
+    for deleted in [&first, &others[0], &others[1]] {
+        let from = Store::new(2);
+        from.import(&export).await.unwrap();
+        from.deps.catalog.delete_collection(deleted.tenant, &deleted.name).await.unwrap();
+        for record in &records {
+            from.deps.blobs.delete(&BlobKey::record(&record.origin.part, record.origin.image)).await.unwrap();
+        }
+        let imported = from.import(&export).await.unwrap();
+        assert_eq!(left_out(&imported), [deleted.name.as_str()]);
+        assert_eq!(imported.records_added, 2);
+        for record in &records {
+            assert_eq!(from.read(record).await.is_some(), record.origin.part != deleted.part());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_named() {
+    let (store, collection) = Store::with_collection(1).await;
+    let record = store.enrol(&collection, 1).await;
+    let key = BlobKey::record(&record.origin.part, record.origin.image);
+    store.deps.blobs.delete(&key).await.unwrap();
+    store.deps.blobs.put(&key, Bytes::from_static(b"no record"), PutCondition::IfAbsent).await.unwrap();
+    let export = store.export().await;
+    let failed = Store::new(2).import(&export).await.unwrap_err();
+    assert!(failed.message.contains(key.as_str()), "{failed}");
 }
 
 #[tokio::test]
