@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) audited: Counter,
     /// Audit batches written.
     pub(crate) batches: Counter,
+    /// Damaged audit records that a batch keeps as they were.
+    pub(crate) unreadable_audits: Counter,
     /// Records that could not be compared with their points.
     pub(crate) unreadable: Counter,
     /// Differences between records and points that were said on the log.
@@ -54,6 +56,11 @@ impl Metrics {
             |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         counter("vidimus_audit_records_stored", "Audit records written to the blob store", &metrics.audited);
         counter("vidimus_audit_batches", "Audit batches written to the blob store", &metrics.batches);
+        counter(
+            "vidimus_audit_unreadable_records",
+            "Damaged audit records that were written to the blob store as they were",
+            &metrics.unreadable_audits,
+        );
         counter(
             "vidimus_reconcile_differences",
             "Differences between records and points that were found and said on the log",

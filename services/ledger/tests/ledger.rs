@@ -1,6 +1,7 @@
 //! The ledger over fakes: what it says on the log, what it removes, what it writes.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
+mod audit;
 mod moves;
 mod sweep;
 mod world;

@@ -174,7 +174,7 @@ async fn poison_is_set_aside_and_can_be_tried_again() {
     assert!(unreadable.header(REASON_HEADER).is_some());
 
     world.encoder.is_broken.store(false, Ordering::SeqCst);
-    assert_eq!(dead_letters.replay().await.unwrap(), Replayed { sent: 1, dropped: 1 });
+    assert_eq!(dead_letters.replay().await.unwrap(), Replayed { sent: 1, dropped: 1, kept: 0 });
     assert_eq!(dead_letters.waiting().await.unwrap(), 0);
     world.all_done().await;
     let mended = world.read(&poison).await;

@@ -266,7 +266,7 @@ impl World {
         images.into_iter().collect()
     }
 
-    fn audit(&self, request: u64) -> Audit {
+    pub fn audit(&self, request: u64) -> Audit {
         Audit {
             part: self.part(),
             collection: "staff".to_owned(),
@@ -294,6 +294,7 @@ impl World {
             first_offset: first,
             last_offset: last,
             records: (first..=last).map(|request| self.audit(request).to_proto()).collect(),
+            unreadable: Vec::new(),
         };
         let key = BlobKey::audit_batch(&incarnation, partition, first);
         self.blobs.put(&key, batch.encode_to_vec().into(), PutCondition::IfAbsent).await.unwrap();

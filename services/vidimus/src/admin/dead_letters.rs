@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vidimus_domain::{ErrorCode, Failure};
+use vidimus_ports::PortError;
 use vidimus_runtime::dead_letters::{DeadLetter, DeadLetters};
 use vidimus_runtime::errors::failure_from_port;
 
@@ -32,11 +33,26 @@ pub async fn execute(
     let dead_letters = dead_letters.ok_or_else(missing)?;
     match command {
         DeadLetterCommand::List => {
-            let letters = dead_letters.list(LISTED_MAX).await.map_err(failure_from_port)?;
+            let letters = dead_letters.list(LISTED_MAX).await.map_err(failure)?;
             Ok(letters.iter().map(row).collect())
         }
-        DeadLetterCommand::Replay => Ok(json!(dead_letters.replay().await.map_err(failure_from_port)?)),
+        DeadLetterCommand::Replay => {
+            let replayed = dead_letters.replay().await.map_err(failure)?;
+            let mut answer = json!(replayed);
+            if replayed.kept > 0 {
+                answer["why_kept"] = json!(
+                    "the records of these photos are damaged; `vidimus admin dead-letters list` names them"
+                );
+            }
+            Ok(answer)
+        }
     }
+}
+
+/// An operator is told all that is known: how many letters are left, or that one is too new.
+fn failure(error: PortError) -> Failure {
+    let message = error.to_string();
+    Failure { message, ..failure_from_port(error) }
 }
 
 fn row(letter: &DeadLetter) -> Value {
