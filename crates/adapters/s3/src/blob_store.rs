@@ -141,7 +141,7 @@ impl BlobStore for S3BlobStore {
         let write = Write::new(&self.bucket, self.bucket.key(key), bytes, condition);
         // The client's future is large: it is kept on the heap.
         let writing = Box::pin(self.write(&write));
-        self.bucket.bounded("put object", write.limit(&self.bucket), writing).await
+        self.bucket.bounded("put object", self.bucket.limit(write.bytes.len()), writing).await
     }
 
     async fn delete(&self, key: &BlobKey) -> PortResult<()> {
