@@ -143,7 +143,7 @@ async fn an_overloaded_server_is_asked_again_and_then_believed() {
     let store = S3BlobStore::new(connect(&scripted.config(), PLAIN).await);
     let refused = store.get(&fresh_key()).await.unwrap_err();
     assert_eq!(refused.kind(), PortErrorKind::Unavailable);
-    assert_eq!(refused.retry_hint(), Some(std::time::Duration::from_secs(7)));
+    assert_eq!(refused.retry_hint(), Some(Duration::from_secs(7)));
     assert_eq!(scripted.requests(), 3);
     let full = Scripted::start(|_, _| error("507 Insufficient Storage", "XMinioStorageFull")).await;
     let config = S3Config { attempts_max: std::num::NonZeroU32::MIN, ..full.config() };
