@@ -13,6 +13,8 @@ use crate::write::{DIGEST, NONCE, Outcome, Write, encryption};
 const WHOLE_BYTES_MAX: usize = 16 << 20;
 /// S3 takes parts from 5 MiB on.
 const PART_BYTES: usize = 8 << 20;
+/// Uploads of one object at most, where the server says 409 at the end of each.
+const UPLOADS_MAX: u32 = 3;
 /// Parts of one object that are on their way at a time.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -25,8 +27,20 @@ pub(crate) const fn parts(size: usize) -> usize {
     if size <= WHOLE_BYTES_MAX { 1 } else { size.div_ceil(PART_BYTES) }
 }
 
-/// Puts an object in parts; takes back what it has sent where that comes to nothing.
+/// Puts an object in parts, and from the first part on again where the server cannot decide.
 pub(crate) async fn put(bucket: &S3Bucket, write: &Write) -> Outcome {
+    let mut uploads = 1;
+    loop {
+        match put_once(bucket, write).await {
+            Outcome::Undecided(_) if uploads < UPLOADS_MAX => bucket.pause(uploads).await,
+            outcome => return outcome,
+        }
+        uploads += 1;
+    }
+}
+
+/// Takes back what it has sent where that comes to nothing.
+async fn put_once(bucket: &S3Bucket, write: &Write) -> Outcome {
     let upload = match begin(bucket, write).await {
         Ok(upload) => upload,
         Err(outcome) => return outcome,

@@ -6,7 +6,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::operation::put_object::PutObjectError;
 
 /// Puts that the server could not decide, as somebody else is at the object, and puts that came to harm on the way. Uploads in
-/// parts are not among them: after a 409 they begin anew from the first part, and that is their caller's to decide.
+/// parts are not among them: after a 409 they begin anew from the first part.
 #[derive(Debug)]
 pub(crate) struct UndecidedPuts;
 

@@ -42,6 +42,8 @@ pub(crate) enum Outcome {
     Won(Won),
     /// The condition does not hold, or does not any more because an earlier attempt has won.
     Lost,
+    /// The server could not decide, as somebody else is at the object.
+    Undecided(PortError),
     Failed(PortError),
 }
 
@@ -69,7 +71,7 @@ impl Write {
         match outcome {
             Outcome::Won(won) => Ok(won),
             Outcome::Lost => self.settle(bucket).await,
-            Outcome::Failed(error) => Err(error),
+            Outcome::Undecided(error) | Outcome::Failed(error) => Err(error),
         }
     }
 
@@ -143,6 +145,7 @@ impl Outcome {
             (Some(404), "NoSuchKey") if *condition != PutCondition::IfAbsent => Self::Lost,
             // The upload that was to be completed has been, by an attempt whose answer was lost.
             (Some(404), "NoSuchUpload") => Self::Lost,
+            (Some(409), _) => Self::Undecided(failed.into_port_error(DOING)),
             _ => Self::Failed(failed.into_port_error(DOING)),
         }
     }

@@ -50,6 +50,43 @@ async fn a_put_that_came_to_harm_is_tried_again() {
     }
 }
 
+#[tokio::test]
+async fn an_upload_in_parts_that_met_another_begins_anew() {
+    for (refused, uploads) in [(1, 2), (usize::MAX, 3)] {
+        let (begun, completed) = (Arc::new(Mutex::new(0)), Mutex::new(0));
+        let counted = Arc::clone(&begun);
+        let scripted = Scripted::start(move |head, _| {
+            if head.starts_with("DELETE") {
+                return answer("204 No Content", "", "");
+            }
+            if head.starts_with("PUT") {
+                return answer("200 OK", ETAG, "");
+            }
+            let told =
+                |name: &str, what: &str| format!("<{name}><Bucket>b</Bucket><Key>k</Key>{what}</{name}>");
+            if head.lines().next().is_some_and(|line| line.contains("uploadId=")) {
+                let mut completed = completed.lock().unwrap();
+                *completed += 1;
+                return match *completed > refused {
+                    true => {
+                        answer("200 OK", "", &told("CompleteMultipartUploadResult", "<ETag>\"e\"</ETag>"))
+                    }
+                    false => error("409 Conflict", "ConditionalRequestConflict"),
+                };
+            }
+            *counted.lock().unwrap() += 1;
+            answer("200 OK", "", &told("InitiateMultipartUploadResult", "<UploadId>u</UploadId>"))
+        });
+        let scripted = scripted.await;
+        let store = S3BlobStore::new(connect(&scripted.config(), PLAIN).await);
+        let large = vec![0; (16 << 20) + 1];
+        let put = store.put(&fresh_key(), large.into(), PutCondition::IfAbsent).await;
+        let failed = put.err().map(|error| error.kind());
+        assert_eq!(failed, (refused > uploads).then_some(PortErrorKind::Unavailable));
+        assert_eq!(*begun.lock().unwrap(), uploads);
+    }
+}
+
 /// Whatever fails in turn, it counts as one request's attempt.
 #[tokio::test]
 async fn attempts_of_all_kinds_count_together() {
