@@ -33,6 +33,8 @@ pub struct S3BlobStore {
     bucket: S3Bucket,
     /// The bucket may hold versions. It is taken to until [`S3BlobStore::check`] has seen that it does not.
     has_versions: Arc<AtomicBool>,
+    /// The server knows nothing of versions, as [`S3BlobStore::check`] has seen, even where its answers name one.
+    is_unversioned: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for S3BlobStore {
@@ -45,25 +47,31 @@ impl S3BlobStore {
     /// The store in a bucket.
     #[must_use]
     pub fn new(bucket: S3Bucket) -> Self {
-        Self { bucket, has_versions: Arc::new(AtomicBool::new(true)) }
+        Self { bucket, has_versions: Arc::new(AtomicBool::new(true)), is_unversioned: Arc::default() }
     }
 
     /// Tries out, with an object of its own, whether the server does what this store stands on, and tells whether the bucket
     /// keeps versions. To be called at the start.
     ///
     /// # Errors
-    /// [`S3Error::Unfit`] where the server must not be used: it ignores conditions, loses metadata, lists what is not there;
+    /// [`S3Error::Unfit`] where the server must not be used: it ignores conditions, loses metadata, lists what is not there,
+    /// keeps versions without listing them;
     /// [`S3Error::Check`] where it does not answer, or refuses.
     pub async fn check(&self) -> Result<BucketReport, S3Error> {
-        let report = check::check(self, &self.bucket).await?;
-        self.has_versions.store(report.versioning != Versioning::Never, Ordering::Relaxed);
-        Ok(report)
+        check::check(self, &self.bucket).await
+    }
+
+    /// Notes what is known of the bucket's versions.
+    pub(crate) fn note(&self, versioning: Versioning) {
+        let has_versions = matches!(versioning, Versioning::Enabled | Versioning::Suspended);
+        self.has_versions.store(has_versions, Ordering::Relaxed);
+        self.is_unversioned.store(versioning == Versioning::Unsupported, Ordering::Relaxed);
     }
 
     /// Writes an object, and notes whether the bucket keeps versions.
     async fn write(&self, write: &Write) -> PortResult<Etag> {
         let won = write.run(&self.bucket).await?;
-        if won.has_version {
+        if won.has_version && !self.is_unversioned.load(Ordering::Relaxed) {
             self.has_versions.store(true, Ordering::Relaxed);
         }
         Ok(won.etag)
@@ -141,7 +149,7 @@ impl BlobStore for S3BlobStore {
         let write = Write::new(&self.bucket, self.bucket.key(key), bytes, condition);
         // The client's future is large: it is kept on the heap.
         let writing = Box::pin(self.write(&write));
-        self.bucket.bounded("put object", write.limit(&self.bucket), writing).await
+        self.bucket.bounded("put object", self.bucket.limit(write.bytes.len()), writing).await
     }
 
     async fn delete(&self, key: &BlobKey) -> PortResult<()> {

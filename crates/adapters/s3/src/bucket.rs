@@ -14,6 +14,7 @@ use crate::client;
 use crate::config::{S3Config, Sse, Timeouts};
 use crate::error::S3Error;
 use crate::location::S3Location;
+use crate::multipart;
 
 /// When a call that was refused for want of room may come again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -74,6 +75,12 @@ impl S3Bucket {
     /// An object's key in the bucket.
     pub(crate) fn key(&self, key: &BlobKey) -> String {
         format!("{}{key}", self.location.prefix())
+    }
+
+    /// How long a call about an object of `size` bytes may take: large ones as long for each part.
+    pub(crate) fn limit(&self, size: usize) -> Duration {
+        let parts = u32::try_from(multipart::parts(size)).unwrap_or(u32::MAX);
+        self.timeouts.call.saturating_mul(parts)
     }
 
     /// Room for a call, or the refusal of it.

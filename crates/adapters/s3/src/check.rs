@@ -9,7 +9,7 @@ use vidimus_ports::{BlobStore, Etag, PortError, PortErrorKind, PortResult, PutCo
 
 use crate::blob_store::S3BlobStore;
 use crate::bucket::S3Bucket;
-use crate::error::{S3Error, port_error};
+use crate::error::{Failed, S3Error, port_error};
 use crate::listing::Listing;
 use crate::versions;
 
@@ -22,12 +22,14 @@ pub enum Versioning {
     Enabled,
     /// It has, and may hold what it kept then.
     Suspended,
+    /// The server has no such thing.
+    Unsupported,
 }
 
 impl fmt::Display for Versioning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Never => "no versions",
+            Self::Never | Self::Unsupported => "no versions",
             Self::Enabled => "versions",
             Self::Suspended => "versions suspended",
         })
@@ -58,35 +60,52 @@ impl From<PortError> for Wrong {
 
 /// Puts, reads, lists and deletes an object of its own in every way that the store relies on.
 pub(crate) async fn check(store: &S3BlobStore, bucket: &S3Bucket) -> Result<BucketReport, S3Error> {
-    let failed = |source| S3Error::Check { bucket: bucket.name().to_owned(), source };
-    let versioning = versioning(bucket).await.map_err(failed)?;
+    let name = || bucket.name().to_owned();
+    let failed = |source| S3Error::Check { bucket: name(), source };
     let trial = format!("checks/{}", bucket.random.nonce());
     let key = BlobKey::listed(&trial)
         .map_err(|error| failed(PortError::new(PortErrorKind::Internal, "name the trial").because(error)))?;
-    let tried = try_out(store, bucket, &key).await;
-    // It is of no use to anybody, whatever was found.
-    let removed = store.delete(&key).await;
-    let checked = match tried {
-        Ok(()) => removed.map_err(Wrong::from),
-        Err(wrong) => Err(wrong),
-    };
-    let checked = match checked {
-        Ok(()) => is_gone(bucket, &key).await,
-        Err(wrong) => Err(wrong),
-    };
-    match checked {
-        Ok(()) => Ok(BucketReport { versioning }),
+    match checked(store, bucket, &key).await {
+        Ok(versioning) => Ok(BucketReport { versioning }),
         Err(Wrong::Failed(source)) => Err(failed(source)),
-        Err(Wrong::Unfit(reason)) => {
-            Err(S3Error::Unfit { bucket: bucket.name().to_owned(), reason: reason.to_owned() })
-        }
+        Err(Wrong::Unfit(reason)) => Err(S3Error::Unfit { bucket: name(), reason: reason.to_owned() }),
     }
 }
 
-async fn versioning(bucket: &S3Bucket) -> PortResult<Versioning> {
+async fn checked(store: &S3BlobStore, bucket: &S3Bucket, key: &BlobKey) -> Result<Versioning, Wrong> {
+    let versioning = versioning(bucket, key).await?;
+    store.note(versioning);
+    let tried = try_out(store, bucket, key).await;
+    // It is of no use to anybody, whatever was found.
+    let removed = store.delete(key).await;
+    tried?;
+    removed?;
+    is_gone(bucket, key, versioning).await?;
+    Ok(versioning)
+}
+
+/// Whether the bucket keeps versions. A server that has not the calls for it knows of none, but what keeps them must list them:
+/// no deletion would find them otherwise.
+async fn versioning(bucket: &S3Bucket, key: &BlobKey) -> Result<Versioning, Wrong> {
+    let told = told_versioning(bucket).await?;
+    match (versions::list(bucket, &bucket.key(key)).await, told) {
+        (Ok(_), told) => Ok(told),
+        (Err(failed), Versioning::Never) if failed.is_unimplemented() => Ok(Versioning::Unsupported),
+        (Err(failed), _) if failed.is_unimplemented() => {
+            Err(Wrong::Unfit("it keeps versions, and does not list them"))
+        }
+        (Err(failed), _) => Err(Wrong::Failed(failed.into_port_error("list versions"))),
+    }
+}
+
+async fn told_versioning(bucket: &S3Bucket) -> PortResult<Versioning> {
     let request = bucket.client.get_bucket_versioning().bucket(bucket.name());
-    let answer = request.send().await.map_err(port_error("ask for versioning"))?;
-    Ok(match answer.status() {
+    let status = match request.send().await.map_err(Failed::from) {
+        Ok(answer) => answer.status,
+        Err(failed) if failed.is_unimplemented() => None,
+        Err(failed) => return Err(failed.into_port_error("ask for versioning")),
+    };
+    Ok(match status {
         None => Versioning::Never,
         Some(BucketVersioningStatus::Suspended) => Versioning::Suspended,
         Some(_) => Versioning::Enabled,
@@ -138,11 +157,15 @@ async fn listed(bucket: &S3Bucket, key: &BlobKey) -> PortResult<usize> {
 }
 
 /// Whether nothing of a deleted object is left.
-async fn is_gone(bucket: &S3Bucket, key: &BlobKey) -> Result<(), Wrong> {
+async fn is_gone(bucket: &S3Bucket, key: &BlobKey, versioning: Versioning) -> Result<(), Wrong> {
     if listed(bucket, key).await? != 0 {
         return Err(Wrong::Unfit("it lists what was deleted"));
     }
-    let left = versions::list(bucket, &bucket.key(key)).await?;
+    if versioning == Versioning::Unsupported {
+        return Ok(());
+    }
+    let left = versions::list(bucket, &bucket.key(key)).await;
+    let left = left.map_err(|failed| failed.into_port_error("list versions"))?;
     // A suspended bucket's marker of no version may stay: it holds nothing.
     if left.iter().any(|version| version.id != "null" || !version.is_latest) {
         return Err(Wrong::Unfit("it keeps versions of what was deleted"));

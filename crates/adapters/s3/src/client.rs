@@ -7,12 +7,14 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 
 use crate::config::S3Config;
 use crate::error::S3Error;
+use crate::retry::UndecidedPuts;
 
 /// The region where nobody names one: servers that are not AWS's ignore it.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -27,6 +29,9 @@ pub(crate) async fn connect(config: &S3Config) -> Result<Client, S3Error> {
     let builder = aws_sdk_s3::config::Builder::from(&shared)
         .http_client(http)
         .force_path_style(config.force_path_style)
+        .retry_classifier(UndecidedPuts)
+        // The SDK's own budget is one for all clients of a region: a server that is away would use up the other's.
+        .retry_partition(RetryPartition::custom("bucket").token_bucket(TokenBucket::default()).build())
         // Every request tells its digest, where the protocol has a place for it. What is read is checked against the digest
         // that we have put there ourselves (`read`): it tells damage from a connection that broke.
         .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)

@@ -27,8 +27,10 @@ pub struct S3Config {
     pub ca_file: Option<PathBuf>,
     /// How the server is asked to encrypt what is put.
     pub sse: Sse,
-    /// Attempts of one call, the first included. Retries also draw on a budget that all calls of the process share, so an
-    /// outage is not answered with a multiple of the load.
+    /// Attempts of one request, the first included, for whatever reason: no answer, a refusal that may pass, an answer that
+    /// broke off. A call is one request, or a few (to look at what a put met, to list page after page, to remove versions).
+    /// Retries also draw on a budget that all calls to the bucket share, so an outage is not answered with a multiple of the
+    /// load; those of answers that broke off do not.
     pub attempts_max: NonZeroU32,
     /// Calls at a time; more are refused.
     pub calls_max: NonZeroU32,

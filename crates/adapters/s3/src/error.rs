@@ -149,6 +149,14 @@ impl Failed {
         self.status() == Some(404) && matches!(self.code(), "NoSuchKey" | "NoSuchVersion")
     }
 
+    /// Whether the server says that it has no such call.
+    pub(crate) fn is_unimplemented(&self) -> bool {
+        matches!(
+            (self.status(), self.code()),
+            (Some(501), _) | (_, "NotImplemented") | (Some(405), "MethodNotAllowed")
+        )
+    }
+
     /// As a port's error.
     pub(crate) fn into_port_error(self, doing: &'static str) -> PortError {
         let error = PortError::new(self.kind(), doing);
@@ -227,6 +235,22 @@ mod tests {
         }
         let away = Failed { failure: Failure::Unanswered("away".to_owned()), retry_after: None };
         assert_eq!(away.into_port_error("put object").kind(), PortErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn calls_that_a_server_has_not_are_told_from_those_that_it_refuses() {
+        for (status, code) in
+            [(501, ""), (501, "NotImplemented"), (400, "NotImplemented"), (405, "MethodNotAllowed")]
+        {
+            assert!(refused(status, code).is_unimplemented(), "{status} {code}");
+        }
+        for (status, code) in
+            [(403, "AccessDenied"), (404, "NoSuchBucket"), (405, ""), (400, "InvalidRequest"), (503, "")]
+        {
+            assert!(!refused(status, code).is_unimplemented(), "{status} {code}");
+        }
+        let away = Failed { failure: Failure::Unanswered("away".to_owned()), retry_after: None };
+        assert!(!away.is_unimplemented());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod multipart;
 mod names;
 mod photo_source;
 mod read;
+mod retry;
 mod versions;
 mod write;
 

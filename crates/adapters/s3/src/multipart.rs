@@ -7,12 +7,14 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use vidimus_domain::limits::PHOTO_BYTES_MAX;
 
 use crate::bucket::S3Bucket;
-use crate::write::{Attempt, DIGEST, NONCE, Write, encryption};
+use crate::write::{DIGEST, NONCE, Outcome, Write, encryption};
 
 /// Objects larger than this are put in parts.
 const WHOLE_BYTES_MAX: usize = 16 << 20;
 /// S3 takes parts from 5 MiB on.
 const PART_BYTES: usize = 8 << 20;
+/// Uploads of one object at most, where the server says 409 at the end of each.
+const UPLOADS_MAX: u32 = 3;
 /// Parts of one object that are on their way at a time.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -25,23 +27,35 @@ pub(crate) const fn parts(size: usize) -> usize {
     if size <= WHOLE_BYTES_MAX { 1 } else { size.div_ceil(PART_BYTES) }
 }
 
-/// Puts an object in parts; takes back what it has sent where that comes to nothing.
-pub(crate) async fn put(bucket: &S3Bucket, write: &Write) -> Attempt {
-    let upload = match begin(bucket, write).await {
-        Ok(upload) => upload,
-        Err(attempt) => return attempt,
-    };
-    let attempt = match send(bucket, write, &upload).await {
-        Ok(parts) => complete(bucket, write, (&upload, parts)).await,
-        Err(attempt) => attempt,
-    };
-    if !matches!(attempt, Attempt::Won(_)) {
-        abort(bucket, write, &upload).await;
+/// Puts an object in parts, and from the first part on again where the server cannot decide.
+pub(crate) async fn put(bucket: &S3Bucket, write: &Write) -> Outcome {
+    let mut uploads = 1;
+    loop {
+        match put_once(bucket, write).await {
+            Outcome::Undecided(_) if uploads < UPLOADS_MAX => bucket.pause(uploads).await,
+            outcome => return outcome,
+        }
+        uploads += 1;
     }
-    attempt
 }
 
-async fn begin(bucket: &S3Bucket, write: &Write) -> Result<String, Attempt> {
+/// Takes back what it has sent where that comes to nothing.
+async fn put_once(bucket: &S3Bucket, write: &Write) -> Outcome {
+    let upload = match begin(bucket, write).await {
+        Ok(upload) => upload,
+        Err(outcome) => return outcome,
+    };
+    let outcome = match send(bucket, write, &upload).await {
+        Ok(parts) => complete(bucket, write, (&upload, parts)).await,
+        Err(outcome) => outcome,
+    };
+    if !matches!(outcome, Outcome::Won(_)) {
+        abort(bucket, write, &upload).await;
+    }
+    outcome
+}
+
+async fn begin(bucket: &S3Bucket, write: &Write) -> Result<String, Outcome> {
     let (encryption, kms_key) = encryption(&bucket.sse);
     let request = bucket
         .client
@@ -54,11 +68,11 @@ async fn begin(bucket: &S3Bucket, write: &Write) -> Result<String, Attempt> {
         .set_bucket_key_enabled(kms_key.is_some().then_some(true))
         .set_server_side_encryption(encryption)
         .set_ssekms_key_id(kms_key);
-    let created = request.send().await.map_err(Attempt::failed)?;
+    let created = request.send().await.map_err(Outcome::failed)?;
     Ok(created.upload_id().unwrap_or_default().to_owned())
 }
 
-async fn send(bucket: &S3Bucket, write: &Write, upload: &str) -> Result<Vec<CompletedPart>, Attempt> {
+async fn send(bucket: &S3Bucket, write: &Write, upload: &str) -> Result<Vec<CompletedPart>, Outcome> {
     let numbers = 1..=i32::try_from(parts(write.bytes.len())).unwrap_or(i32::MAX);
     let sent = futures::stream::iter(numbers.map(|number| send_part(bucket, write, (upload, number))));
     sent.buffered(PARTS_AT_ONCE).try_collect().await
@@ -68,7 +82,7 @@ async fn send_part(
     bucket: &S3Bucket,
     write: &Write,
     (upload, number): (&str, i32),
-) -> Result<CompletedPart, Attempt> {
+) -> Result<CompletedPart, Outcome> {
     let start = PART_BYTES * usize::try_from(number - 1).unwrap_or_default();
     let end = write.bytes.len().min(start + PART_BYTES);
     let request = bucket
@@ -80,7 +94,7 @@ async fn send_part(
         .part_number(number)
         .checksum_algorithm(ChecksumAlgorithm::Crc32)
         .body(ByteStream::from(write.bytes.slice(start..end)));
-    let sent = request.send().await.map_err(Attempt::failed)?;
+    let sent = request.send().await.map_err(Outcome::failed)?;
     Ok(completed(number, sent))
 }
 
@@ -92,7 +106,7 @@ fn completed(number: i32, sent: UploadPartOutput) -> CompletedPart {
         .build()
 }
 
-async fn complete(bucket: &S3Bucket, write: &Write, (upload, parts): (&str, Vec<CompletedPart>)) -> Attempt {
+async fn complete(bucket: &S3Bucket, write: &Write, (upload, parts): (&str, Vec<CompletedPart>)) -> Outcome {
     let (if_none_match, if_match) = write.conditions();
     let request = bucket
         .client
@@ -104,8 +118,8 @@ async fn complete(bucket: &S3Bucket, write: &Write, (upload, parts): (&str, Vec<
         .set_if_none_match(if_none_match)
         .set_if_match(if_match);
     match request.send().await {
-        Ok(completed) => Attempt::won(completed.e_tag(), completed.version_id()),
-        Err(error) => Attempt::refused(error, &write.condition),
+        Ok(completed) => Outcome::won(completed.e_tag(), completed.version_id()),
+        Err(error) => Outcome::refused(error, &write.condition),
     }
 }
 

@@ -1,8 +1,14 @@
 //! Reading an object whole, and telling whether it is as it was written.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use vidimus_ports::{PortError, PortErrorKind, PortResult};
 
 use crate::bucket::S3Bucket;
@@ -25,7 +31,7 @@ pub(crate) enum Fetched {
 pub(crate) enum Unfetched {
     /// The server said so, or did not answer.
     Refused(Failed),
-    /// The connection broke in the middle of it, again and again.
+    /// The connection broke in the middle of it, again and again, or there was no end in time.
     Broken(String),
 }
 
@@ -38,8 +44,8 @@ impl Unfetched {
     }
 }
 
-/// Reads an object of at most `bytes_max` bytes. The client tries requests again, but not once the answer has begun: an
-/// answer that breaks off is asked for again here, as long as a call may take.
+/// Reads an object of at most `bytes_max` bytes, within the time of a call. The client tries requests again, but not once the
+/// answer has begun: an answer that breaks off is asked for again here, as long as attempts are left.
 pub(crate) async fn fetch(
     bucket: &S3Bucket,
     key: &str,
@@ -47,29 +53,59 @@ pub(crate) async fn fetch(
     bytes_max: u64,
 ) -> Result<Fetched, Unfetched> {
     let began = Instant::now();
-    let mut attempt = 0;
+    let mut limit = bucket.timeouts.call;
+    let attempts = Arc::new(AtomicU32::new(0));
     loop {
-        let request = bucket.client.get_object().bucket(bucket.name()).key(key);
-        let sent = request.set_version_id(version.map(str::to_owned)).send().await;
-        let mut output = sent.map_err(|error| Unfetched::Refused(Failed::from(error)))?;
-        let cause = match read_in_time(bucket, &mut output, bytes_max).await {
+        let asking = ask(bucket, (key, version), &attempts);
+        let asked = timeout(limit.saturating_sub(began.elapsed()), asking).await;
+        let late = |_| Unfetched::Broken(format!("no end in {limit:?}"));
+        let mut output = asked.map_err(late)?.map_err(Unfetched::Refused)?;
+        let told = output.content_length().and_then(|length| usize::try_from(length).ok());
+        limit = bucket.limit(told.unwrap_or_default());
+        let left = limit.saturating_sub(began.elapsed());
+        let cause = match read_in_time(bucket, &mut output, (bytes_max, left)).await {
             Body::Whole(bytes) => return Ok(Fetched::Object(Box::new(output), bytes)),
             Body::TooLarge => return Ok(Fetched::TooLarge),
             Body::Broken(cause) => cause,
         };
-        attempt += 1;
-        if attempt >= bucket.attempts_max.get() || began.elapsed() >= bucket.timeouts.call {
+        if attempts.load(Ordering::Relaxed) >= bucket.attempts_max.get() {
             return Err(Unfetched::Broken(cause));
         }
-        bucket.pause(attempt).await;
     }
 }
 
-async fn read_in_time(bucket: &S3Bucket, output: &mut GetObjectOutput, bytes_max: u64) -> Body {
+/// Asks for an object with as many attempts as are left, and counts them.
+async fn ask(
+    bucket: &S3Bucket,
+    (key, version): (&str, Option<&str>),
+    attempts: &Arc<AtomicU32>,
+) -> Result<GetObjectOutput, Failed> {
+    let made = attempts.load(Ordering::Relaxed);
+    if let Some(pauses) = made.checked_sub(1) {
+        bucket.pause(pauses).await;
+    }
+    let left = bucket.attempts_max.get().saturating_sub(made);
+    let retries = Builder::new().retry_config(RetryConfig::standard().with_max_attempts(left));
+    let counted = Arc::clone(attempts);
+    let request = bucket.client.get_object().bucket(bucket.name()).key(key);
+    let request = request.set_version_id(version.map(str::to_owned)).customize().config_override(retries);
+    // It is called for each attempt.
+    let request = request.mutate_request(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    request.send().await.map_err(Failed::from)
+}
+
+/// Reads a body as long as an attempt may take, for each of its parts, and no longer than is `left`.
+async fn read_in_time(
+    bucket: &S3Bucket,
+    output: &mut GetObjectOutput,
+    (bytes_max, left): (u64, Duration),
+) -> Body {
     let told = output.content_length().and_then(|length| usize::try_from(length).ok());
     let parts = u32::try_from(parts(told.unwrap_or_default())).unwrap_or(u32::MAX);
-    let limit = bucket.timeouts.attempt.saturating_mul(parts);
-    match tokio::time::timeout(limit, read_body(output, bytes_max)).await {
+    let limit = bucket.timeouts.attempt.saturating_mul(parts).min(left);
+    match timeout(limit, read_body(output, bytes_max)).await {
         Ok(body) => body,
         Err(_elapsed) => Body::Broken(format!("the answer did not end within {limit:?}")),
     }

@@ -5,7 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use vidimus_ports::{PortError, PortErrorKind, PortResult};
 
 use crate::bucket::S3Bucket;
-use crate::error::port_error;
+use crate::error::{Failed, port_error};
 
 /// Versions that are deleted at a time.
 const DELETED_AT_ONCE: usize = 8;
@@ -46,7 +46,8 @@ pub(crate) async fn remove_marker(bucket: &S3Bucket, key: &str, marker: Marker) 
 /// Removes every state of the object but the present one. What is put meanwhile comes before all that is listed, and so is
 /// left alone.
 pub(crate) async fn forget_older(bucket: &S3Bucket, key: &str) -> PortResult<()> {
-    let versions = list(bucket, key).await?;
+    let listed = list(bucket, key).await;
+    let versions = listed.map_err(|failed| failed.into_port_error("list versions"))?;
     if versions.is_empty() {
         return Ok(());
     }
@@ -64,7 +65,7 @@ async fn delete_version(bucket: &S3Bucket, key: &str, version: String) -> PortRe
     match request.send().await {
         Ok(_) => Ok(()),
         Err(error) => {
-            let failed = crate::error::Failed::from(error);
+            let failed = Failed::from(error);
             // Somebody else removes the same.
             if failed.is_absent() { Ok(()) } else { Err(failed.into_port_error("delete version")) }
         }
@@ -72,7 +73,7 @@ async fn delete_version(bucket: &S3Bucket, key: &str, version: String) -> PortRe
 }
 
 /// All versions and markers of a key.
-pub(crate) async fn list(bucket: &S3Bucket, key: &str) -> PortResult<Vec<Version>> {
+pub(crate) async fn list(bucket: &S3Bucket, key: &str) -> Result<Vec<Version>, Failed> {
     let mut versions = Vec::new();
     let mut from = (None, None);
     loop {
@@ -84,7 +85,7 @@ pub(crate) async fn list(bucket: &S3Bucket, key: &str) -> PortResult<Vec<Version
             .prefix(key)
             .set_key_marker(key_marker)
             .set_version_id_marker(version_marker);
-        let page = request.send().await.map_err(port_error("list versions"))?;
+        let page = request.send().await.map_err(Failed::from)?;
         versions.extend(versions_of(key, &page));
         // Keys that begin with this one come after it.
         let goes_on = page.is_truncated() == Some(true) && page.next_key_marker() == Some(key);

@@ -1,7 +1,5 @@
 //! Conditional puts: exactly one of those over one state wins, and who has won is told so.
 
-use std::time::Duration;
-
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -39,13 +37,13 @@ pub(crate) struct Won {
     pub(crate) has_version: bool,
 }
 
-/// What an attempt has come to.
-pub(crate) enum Attempt {
+/// What a put's attempts have come to.
+pub(crate) enum Outcome {
     Won(Won),
     /// The condition does not hold, or does not any more because an earlier attempt has won.
     Lost,
-    /// The server could not decide: another attempt may.
-    Again(PortError),
+    /// The server could not decide, as somebody else is at the object.
+    Undecided(PortError),
     Failed(PortError),
 }
 
@@ -63,32 +61,21 @@ impl Write {
         }
     }
 
-    /// How long it may take: large objects as long for each part.
-    pub(crate) fn limit(&self, bucket: &S3Bucket) -> Duration {
-        let parts = multipart::parts(self.bytes.len());
-        bucket.timeouts.call.saturating_mul(u32::try_from(parts).unwrap_or(u32::MAX))
-    }
-
-    /// Puts the object. A server that says 409 (somebody else is at it) is asked again; one that says 412 may be speaking of an
-    /// attempt of ours that has won and whose answer was lost, so then the object is looked at.
+    /// Puts the object. A server that says 412 may be speaking of an attempt of ours that has won and whose answer was lost, so
+    /// then the object is looked at.
     pub(crate) async fn run(&self, bucket: &S3Bucket) -> PortResult<Won> {
-        let mut attempt = 0;
-        loop {
-            let outcome = match multipart::parts(self.bytes.len()) {
-                1 => self.put_whole(bucket).await,
-                _ => multipart::put(bucket, self).await,
-            };
-            match outcome {
-                Attempt::Won(won) => return Ok(won),
-                Attempt::Lost => return self.settle(bucket).await,
-                Attempt::Again(_) if attempt + 1 < bucket.attempts_max.get() => bucket.pause(attempt).await,
-                Attempt::Again(error) | Attempt::Failed(error) => return Err(error),
-            }
-            attempt += 1;
+        let outcome = match multipart::parts(self.bytes.len()) {
+            1 => self.put_whole(bucket).await,
+            _ => multipart::put(bucket, self).await,
+        };
+        match outcome {
+            Outcome::Won(won) => Ok(won),
+            Outcome::Lost => self.settle(bucket).await,
+            Outcome::Undecided(error) | Outcome::Failed(error) => Err(error),
         }
     }
 
-    async fn put_whole(&self, bucket: &S3Bucket) -> Attempt {
+    async fn put_whole(&self, bucket: &S3Bucket) -> Outcome {
         let (if_none_match, if_match) = self.conditions();
         let (encryption, kms_key) = encryption(&bucket.sse);
         let request = bucket
@@ -105,8 +92,8 @@ impl Write {
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(kms_key);
         match request.send().await {
-            Ok(put) => Attempt::won(put.e_tag(), put.version_id()),
-            Err(error) => Attempt::refused(error, &self.condition),
+            Ok(put) => Outcome::won(put.e_tag(), put.version_id()),
+            Err(error) => Outcome::refused(error, &self.condition),
         }
     }
 
@@ -128,14 +115,14 @@ impl Write {
             return Err(lost());
         }
         tracing::debug!(key = self.key, "a put that had won was told that it lost");
-        match Attempt::won(head.e_tag(), head.version_id()) {
-            Attempt::Won(won) => Ok(won),
+        match Outcome::won(head.e_tag(), head.version_id()) {
+            Outcome::Won(won) => Ok(won),
             _ => Err(lost()),
         }
     }
 }
 
-impl Attempt {
+impl Outcome {
     pub(crate) fn won(etag: Option<&str>, version: Option<&str>) -> Self {
         match etag {
             Some(etag) => {
@@ -158,10 +145,7 @@ impl Attempt {
             (Some(404), "NoSuchKey") if *condition != PutCondition::IfAbsent => Self::Lost,
             // The upload that was to be completed has been, by an attempt whose answer was lost.
             (Some(404), "NoSuchUpload") => Self::Lost,
-            (Some(409), _) => Self::Again(failed.into_port_error(DOING)),
-            (Some(400), "BadDigest" | "XAmzContentChecksumMismatch" | "IncompleteBody") => {
-                Self::Again(failed.into_port_error(DOING))
-            }
+            (Some(409), _) => Self::Undecided(failed.into_port_error(DOING)),
             _ => Self::Failed(failed.into_port_error(DOING)),
         }
     }

@@ -1,14 +1,17 @@
 //! What the adapter makes of answers that SeaweedFS does not give.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use vidimus_ports::{BlobStore as _, PortErrorKind, PutCondition};
-use vidimus_s3::{S3BlobStore, S3Config, Sse};
+use vidimus_ports::{BlobStore as _, PhotoSource as _, PortErrorKind, PutCondition, SourceObject};
+use vidimus_s3::{S3BlobStore, S3Config, S3PhotoSource, Sse, Timeouts};
 
 use crate::puts::fresh_key;
 use crate::scripted::{CUT, Scripted, answer};
 use crate::server::{PLAIN, connect};
 
+const ATTEMPT: Duration = Duration::from_millis(2700);
+const CALL: Duration = Duration::from_secs(3);
 const ETAG: &str = "etag: \"0123456789abcdef0123456789abcdef\"\r\n";
 
 fn error(status: &str, code: &str) -> String {
@@ -31,6 +34,103 @@ async fn a_put_that_met_another_is_tried_again() {
     let refused = store.put(&fresh_key(), "x".into(), PutCondition::IfAbsent).await.unwrap_err();
     assert_eq!(refused.kind(), PortErrorKind::Unavailable, "nobody knows yet who has won: {refused}");
     assert_eq!(scripted.requests(), 3, "as often as is configured");
+}
+
+#[tokio::test]
+async fn a_put_that_came_to_harm_is_tried_again() {
+    for code in ["BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch"] {
+        let scripted = Scripted::start(move |_, number| match number {
+            0 => error("400 Bad Request", code),
+            _ => answer("200 OK", ETAG, ""),
+        });
+        let scripted = scripted.await;
+        let store = S3BlobStore::new(connect(&scripted.config(), PLAIN).await);
+        store.put(&fresh_key(), "x".into(), PutCondition::IfAbsent).await.unwrap();
+        assert_eq!(scripted.requests(), 2, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_that_met_another_begins_anew() {
+    for (refused, uploads) in [(1, 2), (usize::MAX, 3)] {
+        let (begun, completed) = (Arc::new(Mutex::new(0)), Mutex::new(0));
+        let counted = Arc::clone(&begun);
+        let scripted = Scripted::start(move |head, _| {
+            if head.starts_with("DELETE") {
+                return answer("204 No Content", "", "");
+            }
+            if head.starts_with("PUT") {
+                return answer("200 OK", ETAG, "");
+            }
+            let told =
+                |name: &str, what: &str| format!("<{name}><Bucket>b</Bucket><Key>k</Key>{what}</{name}>");
+            if head.lines().next().is_some_and(|line| line.contains("uploadId=")) {
+                let mut completed = completed.lock().unwrap();
+                *completed += 1;
+                return match *completed > refused {
+                    true => {
+                        answer("200 OK", "", &told("CompleteMultipartUploadResult", "<ETag>\"e\"</ETag>"))
+                    }
+                    false => error("409 Conflict", "ConditionalRequestConflict"),
+                };
+            }
+            *counted.lock().unwrap() += 1;
+            answer("200 OK", "", &told("InitiateMultipartUploadResult", "<UploadId>u</UploadId>"))
+        });
+        let scripted = scripted.await;
+        let store = S3BlobStore::new(connect(&scripted.config(), PLAIN).await);
+        let large = vec![0; (16 << 20) + 1];
+        let put = store.put(&fresh_key(), large.into(), PutCondition::IfAbsent).await;
+        let failed = put.err().map(|error| error.kind());
+        assert_eq!(failed, (refused > uploads).then_some(PortErrorKind::Unavailable));
+        assert_eq!(*begun.lock().unwrap(), uploads);
+    }
+}
+
+/// Whatever fails in turn, it counts as one request's attempt.
+#[tokio::test]
+async fn attempts_of_all_kinds_count_together() {
+    let undecided = |_: &str, number| match number {
+        0 => error("409 Conflict", "ConditionalRequestConflict"),
+        _ => error("500 Internal Server Error", "InternalError"),
+    };
+    let scripted = Scripted::start(undecided).await;
+    let store = S3BlobStore::new(connect(&scripted.config(), PLAIN).await);
+    let refused = store.put(&fresh_key(), "x".into(), PutCondition::IfAbsent).await.unwrap_err();
+    assert_eq!((refused.kind(), scripted.requests()), (PortErrorKind::Unavailable, 3), "{refused}");
+
+    let cut = |_: &str, number| match number {
+        0 => format!("HTTP/1.1 200 OK\r\n{ETAG}content-length: 8\r\n\r\ntemp{CUT}"),
+        _ => error("500 Internal Server Error", "InternalError"),
+    };
+    let scripted = Scripted::start(cut).await;
+    let store = S3BlobStore::new(connect(&scripted.config(), PLAIN).await);
+    let broken = store.get(&fresh_key()).await.unwrap_err();
+    assert_eq!((broken.kind(), scripted.requests()), (PortErrorKind::Unavailable, 3), "{broken}");
+}
+
+/// The first answer stands still until an attempt is over, a little before the call is; the next request has no answer at all.
+#[tokio::test]
+async fn a_read_ends_with_the_time_of_a_call() {
+    let stalled = |_: &str, number| match number {
+        0 => format!("HTTP/1.1 200 OK\r\n{ETAG}content-length: 8\r\n\r\ntemp"),
+        _ => String::new(),
+    };
+    let timeouts = Timeouts { attempt: ATTEMPT, call: CALL, ..Timeouts::default() };
+    let scripted = Scripted::start(stalled).await;
+    let bucket = connect(&S3Config { timeouts: timeouts.clone(), ..scripted.config() }, PLAIN).await;
+    let began = Instant::now();
+    let late = S3BlobStore::new(bucket).get(&fresh_key()).await.unwrap_err();
+    assert_eq!(late.kind(), PortErrorKind::Unavailable, "{late}");
+    assert!(began.elapsed() < CALL + ATTEMPT / 2, "{:?}", began.elapsed());
+
+    let scripted = Scripted::start(stalled).await;
+    let source = S3PhotoSource::new(connect(&S3Config { timeouts, ..scripted.config() }, PLAIN).await);
+    let object = SourceObject { prefix: "acme".parse().unwrap(), name: "a".to_owned(), version: None };
+    let began = Instant::now();
+    let late = source.get(&object, 100).await.unwrap_err();
+    assert_eq!(late.kind(), PortErrorKind::Unavailable, "{late}");
+    assert!(began.elapsed() < CALL + ATTEMPT / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -80,7 +180,7 @@ async fn an_overloaded_server_is_asked_again_and_then_believed() {
     let store = S3BlobStore::new(connect(&scripted.config(), PLAIN).await);
     let refused = store.get(&fresh_key()).await.unwrap_err();
     assert_eq!(refused.kind(), PortErrorKind::Unavailable);
-    assert_eq!(refused.retry_hint(), Some(std::time::Duration::from_secs(7)));
+    assert_eq!(refused.retry_hint(), Some(Duration::from_secs(7)));
     assert_eq!(scripted.requests(), 3);
     let full = Scripted::start(|_, _| error("507 Insufficient Storage", "XMinioStorageFull")).await;
     let config = S3Config { attempts_max: std::num::NonZeroU32::MIN, ..full.config() };

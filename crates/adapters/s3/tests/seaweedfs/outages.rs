@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use vidimus_domain::blob_key::BlobPrefix;
+use bytes::Bytes;
+use tokio::net::TcpSocket;
+use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_ports::{
     BlobStore as _, PhotoSource as _, PortErrorKind, PortResult, PutCondition, SourceObject,
 };
@@ -17,6 +19,14 @@ fn impatient(config: S3Config) -> S3Config {
     let timeouts =
         Timeouts { connect: Duration::from_millis(300), attempt: Duration::from_millis(400), call: CALL };
     S3Config { timeouts, ..config }
+}
+
+/// Keeps a port from other servers, which would answer in the place of the one that has gone: it is taken, and nobody listens.
+fn keep_closed(port: u16) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], port).into()).unwrap();
+    socket
 }
 
 /// Every call of both ports fails, retryably, before `CALL` and a little is over.
@@ -43,39 +53,49 @@ async fn all_calls_fail_in_time(store: &S3BlobStore, source: &S3PhotoSource) {
     assert!(took < (CALL + Duration::from_millis(500)) * 7, "{took:?}");
 }
 
-#[tokio::test]
-async fn a_server_that_does_not_answer_is_unavailable_and_is_found_again() {
-    let server = Server::start().await;
-    let bucket = connect(&impatient(server.config()), PLAIN).await;
-    let (store, source) = (S3BlobStore::new(bucket.clone()), S3PhotoSource::new(bucket));
-    let key = fresh_key();
-    store.put(&key, "before".into(), PutCondition::IfAbsent).await.unwrap();
-    server.pause();
-    all_calls_fail_in_time(&store, &source).await;
-    server.resume();
-    let deadline = Instant::now() + Duration::from_secs(20);
+/// What an impatient store reads, once the server is quick enough for it.
+async fn read_at_last(store: &S3BlobStore, key: &BlobKey) -> Bytes {
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        match store.get(&key).await {
-            Ok(found) => break assert_eq!(found.unwrap().bytes, "before"),
+        match store.get(key).await {
+            Ok(found) => return found.unwrap().bytes,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
     }
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_answer_is_unavailable_and_is_found_again() {
+    let server = Server::start().await;
+    let bucket = connect(&impatient(server.config()), PLAIN).await;
+    let (store, source) = (S3BlobStore::new(bucket.clone()), S3PhotoSource::new(bucket));
+    let key = fresh_key();
+    server.store(PLAIN).await.put(&key, "before".into(), PutCondition::IfAbsent).await.unwrap();
+    assert_eq!(read_at_last(&store, &key).await, "before");
+    server.pause();
+    all_calls_fail_in_time(&store, &source).await;
+    server.resume();
+    assert_eq!(read_at_last(&store, &key).await, "before");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
     let server = Server::start().await;
-    let config = impatient(server.config());
-    let bucket = connect(&config, PLAIN).await;
-    let (store, source) = (S3BlobStore::new(bucket.clone()), S3PhotoSource::new(bucket));
-    store.list(&BlobPrefix::audit(), None, 1).await.unwrap();
     // Its credentials stay: they are read when they are needed.
     let kept = tempfile::tempdir().unwrap();
     let path = kept.path().join("credentials");
-    std::fs::copy(config.credentials_file.as_ref().unwrap(), &path).unwrap();
+    std::fs::copy(server.config().credentials_file.unwrap(), &path).unwrap();
+    let config = impatient(S3Config { credentials_file: Some(path), ..server.config() });
+    let bucket = connect(&config, PLAIN).await;
+    let (store, source) = (S3BlobStore::new(bucket.clone()), S3PhotoSource::new(bucket));
+    let key = fresh_key();
+    server.store(PLAIN).await.put(&key, "before".into(), PutCondition::IfAbsent).await.unwrap();
+    assert_eq!(read_at_last(&store, &key).await, "before");
+    let port = server.port();
     drop(server);
+    let _kept = keep_closed(port);
     all_calls_fail_in_time(&store, &source).await;
-    let anew = connect(&S3Config { credentials_file: Some(path), ..config }, PLAIN).await;
+    let anew = connect(&config, PLAIN).await;
     let refused = S3BlobStore::new(anew).check().await.unwrap_err();
     assert!(matches!(&refused, S3Error::Check { bucket, .. } if bucket == PLAIN), "{refused}");
 }

@@ -66,13 +66,13 @@ async fn serve(mut connection: TcpStream, script: Arc<Script>, requests: Arc<Ato
     let mut buffer = vec![0; 16 << 10];
     while let Ok(count @ 1..) = connection.read(&mut buffer).await {
         request.extend_from_slice(&buffer[..count]);
-        let text = String::from_utf8_lossy(&request).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&request[..end]).into_owned();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() < length.map_or(0, |length| length.parse().unwrap()) {
+        if request.len() - end - 4 < length.map_or(0, |length| length.parse().unwrap()) {
             continue;
         }
-        let answer = script(head, requests.fetch_add(1, Ordering::SeqCst));
+        let answer = script(&head, requests.fetch_add(1, Ordering::SeqCst));
         let is_cut = answer.contains(CUT);
         if connection.write_all(answer.replace(CUT, "").as_bytes()).await.is_err() || is_cut {
             return;

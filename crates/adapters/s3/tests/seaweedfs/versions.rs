@@ -67,13 +67,14 @@ async fn a_deletion_that_breaks_off_brings_nothing_back_and_is_taken_up_again() 
     let proxy = Proxy::before(server.port(), "DELETE ").await;
     let mut config = server.config_through(proxy.port());
     config.attempts_max = std::num::NonZeroU32::MIN;
-    let (store, client) = (S3BlobStore::new(connect(&config, VERSIONED).await), server.client());
+    let store = S3BlobStore::new(connect(&config, VERSIONED).await);
+    let (putting, client) = (server.store(VERSIONED).await, server.client());
     // The marker, both versions, the marker again: that many requests, each of which is lost once before and once after it
     // was carried out; of the fifth there is none.
     for loss in [Loss::Request, Loss::Answer] {
         for step in 0..5 {
             let key = fresh_key();
-            put_over(&store, &key, 2).await;
+            put_over(&putting, &key, 2).await;
             proxy.lose(loss, step..step + 1);
             let deleted = store.delete(&key).await;
             assert_eq!(deleted.is_err(), step < 4, "{loss:?} {step}: {deleted:?}");
@@ -86,16 +87,56 @@ async fn a_deletion_that_breaks_off_brings_nothing_back_and_is_taken_up_again() 
     }
 }
 
-/// Of a deletion and a put at a time: either the put came first and is gone with all else, or it came after and is alone. A put on
-/// condition of what is being deleted ought to fail where it comes after; SeaweedFS looks and writes in two steps, and now and
-/// then lets one through. A put there also writes into the version that it supersedes, and so, once in some thousand times, brings
-/// back what was removed at that moment: nobody reads it, and it goes with the next deletion.
+/// A deletion's requests: it hides the object, lists the versions, removes what is older than the latest, and last its marker.
+const DELETION: usize = 4;
+
+/// A put between any two requests of a deletion: before the object is hidden it is gone with all else, after that it is left
+/// alone.
+#[tokio::test]
+async fn a_put_amid_a_deletion_is_deleted_with_all_else_or_left_alone() {
+    let server = Server::start().await;
+    server.versioned().await;
+    let proxy = Proxy::before(server.port(), "").await;
+    let deleting = S3BlobStore::new(connect(&server.config_through(proxy.port()), VERSIONED).await);
+    let (putting, client) = (server.store(VERSIONED).await, server.client());
+    for step in 0..DELETION {
+        for is_over in [false, true] {
+            let key = fresh_key();
+            let etag = putting.put(&key, "first".into(), PutCondition::IfAbsent).await.unwrap();
+            let condition = if is_over { PutCondition::IfMatch(etag) } else { PutCondition::IfAbsent };
+            let barrier = proxy.hold(step);
+            let put = async {
+                barrier.wait().await;
+                let put = putting.put(&key, "second".into(), condition).await;
+                barrier.wait().await;
+                put
+            };
+            let (deleted, put) = tokio::join!(deleting.delete(&key), put);
+            deleted.unwrap();
+            // The object is there until it is hidden.
+            let is_there = step == 0;
+            assert_eq!(put.is_ok(), is_there == is_over, "step {step}, over {is_over}: {put:?}");
+            let left = putting.get(&key).await.unwrap().map(|blob| blob.bytes);
+            let survives = put.is_ok() && !is_there;
+            assert_eq!(left, survives.then(|| "second".into()), "step {step}, over {is_over}");
+            assert_eq!(
+                versions(&client, &key).await,
+                (usize::from(survives), 0),
+                "step {step}, over {is_over}"
+            );
+        }
+    }
+}
+
+/// Of a deletion and a put at a time: what is read after them is the put's, where it won, or nothing; and the next deletion leaves
+/// nothing. Of one deletion alone that does not hold here: SeaweedFS looks and writes in two steps, and so now and then lets a
+/// put through whose condition does not hold any more, or has it write into the version that it supersedes, and so bring back
+/// what was removed at that moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn puts_and_deletions_at_a_time_leave_one_of_two_worlds() {
     let server = Server::start().await;
     server.versioned().await;
     let (store, client) = (server.store(VERSIONED).await, server.client());
-    let (mut survived, mut brought_back) = (0, 0);
     for round in 0..40 {
         let key = fresh_key();
         let etag = store.put(&key, "first".into(), PutCondition::IfAbsent).await.unwrap();
@@ -107,26 +148,14 @@ async fn puts_and_deletions_at_a_time_leave_one_of_two_worlds() {
         let (deleted, put) = tokio::join!(store.delete(&key), put);
         deleted.unwrap();
         let read = store.get(&key).await.unwrap().map(|blob| blob.bytes);
-        match (&put, read) {
-            (Ok(_), Some(bytes)) => {
-                assert_eq!(bytes, "second");
-                let (contents, markers) = versions(&client, &key).await;
-                assert!(
-                    contents >= 1 && contents + markers <= 2,
-                    "round {round}: {contents} contents, {markers} markers"
-                );
-                brought_back += contents + markers - 1;
-                survived += u32::from(round % 2 == 0);
-                store.delete(&key).await.unwrap();
-                assert_eq!(versions(&client, &key).await, (0, 0), "round {round}, deleted again");
-            }
-            (_, None) => assert_eq!(versions(&client, &key).await, (0, 0), "round {round}: {put:?}"),
-            (_, read) => panic!("round {round}: {put:?} left {read:?}"),
+        match (&put, &read) {
+            (Ok(_), Some(bytes)) => assert_eq!(bytes, "second"),
+            (Ok(_), None) => {}
+            (Err(error), None) => assert_eq!(error.kind(), PortErrorKind::Conflict, "{error}"),
+            (Err(error), Some(_)) => panic!("round {round}: {error} left {read:?}"),
         }
-        if let Err(error) = put {
-            assert_eq!(error.kind(), PortErrorKind::Conflict, "{error}");
-        }
+        store.delete(&key).await.unwrap();
+        assert_eq!(store.get(&key).await.unwrap(), None, "round {round}");
+        assert_eq!(versions(&client, &key).await, (0, 0), "round {round}");
     }
-    assert!(survived > 0, "no put came after its deletion: nothing was shown");
-    assert!(brought_back <= 2, "{brought_back} of 40");
 }
