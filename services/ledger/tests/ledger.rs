@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
 mod moves;
+mod side_by_side;
 mod sweep;
 mod world;
 
