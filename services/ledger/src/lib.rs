@@ -8,6 +8,7 @@ mod moves;
 mod overdue;
 mod photo_keys;
 mod reconcile;
+mod retries;
 mod sweep;
 mod trim;
 
@@ -29,6 +30,7 @@ use moves::Mover;
 pub use moves::{Destination, Goal, MoveProgress, MoveState};
 use reconcile::Reconciler;
 pub use reconcile::{Reconciled, Walk};
+use retries::Retries;
 use sweep::Sweeper;
 pub use sweep::Swept;
 use trim::Trimmer;
@@ -104,16 +106,17 @@ impl Ledger {
     pub fn new(deps: LedgerDeps, registry: &mut Registry) -> Arc<Self> {
         let metrics = Arc::new(Metrics::new(registry));
         let expirer = Arc::new(Expirer::new(deps.clone(), Arc::clone(&metrics)));
-        let reconciler = Reconciler::new(deps.clone(), Arc::clone(&expirer), Arc::clone(&metrics));
-        let comparing = Reconciler::new(deps.clone(), Arc::clone(&expirer), Arc::clone(&metrics));
+        let reconciler = || Reconciler::new(deps.clone(), Arc::clone(&expirer), Arc::clone(&metrics));
+        let comparing = reconciler().trying_again(Retries::persistent(&deps));
+        let reconciler = reconciler();
         let mover = Mover::new(deps.clone(), comparing, Arc::clone(&metrics));
         let sweeper = Sweeper::new(deps.clone(), expirer, Arc::clone(&metrics));
         let (reconciler, sweeper) = (Mutex::new(reconciler), Mutex::new(sweeper));
         Arc::new(Self { deps, metrics, reconciler, sweeper, mover })
     }
 
-    /// Starts its tasks, which run until `shutdown` begins: audit batches, trimming, and a sweep and a walk at once
-    /// and then at intervals.
+    /// Starts its tasks, which run until `shutdown` begins: audit batches, trimming, moves that stand, and a sweep and a walk at
+    /// once and then at intervals.
     pub fn start(self: &Arc<Self>, config: LedgerConfig, shutdown: &Shutdown) {
         self.mover.end_with(shutdown);
         let audit = audit_batches::AuditBatches {
@@ -130,6 +133,8 @@ impl Ledger {
             shutdown: shutdown.clone(),
         };
         shutdown.spawn(trimmer.run());
+        let mover = Arc::clone(&self.mover);
+        shutdown.spawn(mover.take_up_for_ever(config.reconcile_interval, shutdown.clone()));
         shutdown.spawn(Arc::clone(self).sweep_for_ever(config.clone(), shutdown.clone()));
         shutdown.spawn(Arc::clone(self).reconcile_for_ever(config, shutdown.clone()));
     }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod moves;
+mod side_by_side;
 mod sweep;
 mod world;
 

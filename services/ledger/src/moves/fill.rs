@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::blob_key::BlobPrefix;
 use vidimus_domain::event::{AcceptedPhoto, Change};
-use vidimus_domain::{Failure, ImageId};
+use vidimus_domain::{ErrorCode, Failure, ImageId, Nonce};
 use vidimus_ports::{PortResult, Position, Topic};
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::errors::failure_from_port;
@@ -16,6 +16,7 @@ use vidimus_runtime::errors::failure_from_port;
 use super::progress::MoveStep;
 use super::{Driven, Mover};
 use crate::reconcile::image_of;
+use crate::retries::persist;
 
 /// Changes that are appended at a time.
 const CONCURRENT_APPENDS: usize = 16;
@@ -23,7 +24,7 @@ const CONCURRENT_APPENDS: usize = 16;
 const APPENDS_PER_LOOK: usize = 256;
 /// Between two looks at how far indexing is.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Looks in a row at which indexing has not got any further, then the move stops: nobody projects.
+/// Looks in a row at which a topic's consumers have not got any further, then the move stops: nobody works on it.
 const LOOKS_MAX: usize = 2400;
 /// How often what differs is said again, then the move stops: something is wrong with these records.
 const ROUNDS_MAX: usize = 20;
@@ -44,6 +45,23 @@ impl Ends {
         self.0.iter().all(|(partition, end)| {
             committed.iter().any(|place| place.partition == *partition && place.offset >= *end)
         })
+    }
+}
+
+/// Whether a topic's consumers get any further.
+#[derive(Default)]
+struct Watch {
+    committed: u64,
+    /// In a row, at which it was no further.
+    looks: usize,
+}
+
+impl Watch {
+    /// Looks at what each group has committed: where that is less than before the log is another one, which is new too.
+    fn look(&mut self, committed: &[Vec<Position>]) {
+        let sum = committed.iter().flatten().map(|place| place.offset).sum::<u64>();
+        self.looks = if sum == self.committed { self.looks + 1 } else { 0 };
+        self.committed = sum;
     }
 }
 
@@ -86,7 +104,7 @@ impl Mover {
         let message =
             format!("{} records keep differing from the target's points, as {first}{hint}", differing.len());
         tracing::error!(%part, placement = %target, "{message}");
-        Err(Failure::unavailable(message, LOOK_AGAIN))
+        Err(Failure::new(ErrorCode::Internal, message))
     }
 
     /// Says every record of the collection.
@@ -112,7 +130,7 @@ impl Mover {
     ) -> Result<(), Failure> {
         for some in images.chunks(APPENDS_PER_LOOK) {
             self.check_under_way(driven).await?;
-            self.keep_pace(driven.topic()).await?;
+            self.keep_pace(driven).await?;
             for position in self.say(driven, some).await? {
                 ends.appended(position);
             }
@@ -122,11 +140,7 @@ impl Mover {
 
     /// Says these records, or that their photos wait.
     async fn say(&self, driven: &Driven<'_>, images: &[ImageId]) -> Result<Vec<Position>, Failure> {
-        let (part, at) = (driven.collection.part(), self.deps.clock.now());
-        let say = async |image: ImageId| match driven.topic() {
-            Topic::Photos => self.accepted_photos.append(&AcceptedPhoto { part, image, at }).await,
-            _ => self.changes.append(&Change { part, image, seen: Vec::new(), at }).await,
-        };
+        let say = async |image: ImageId| persist!(self.retries, self.say_one(driven, image));
         let appends: Vec<_> = images.iter().map(|image| say(*image)).collect();
         let appending = stream::iter(appends).buffer_unordered(CONCURRENT_APPENDS);
         let said: Vec<Position> = appending.try_collect().await.map_err(failure_from_port)?;
@@ -135,22 +149,32 @@ impl Mover {
         Ok(said)
     }
 
-    /// Waits while too much waits to be worked on: tenants' own enrolments are refused past the limit.
-    async fn keep_pace(&self, topic: Topic) -> Result<(), Failure> {
+    async fn say_one(&self, driven: &Driven<'_>, image: ImageId) -> PortResult<Position> {
+        let (part, at) = (driven.collection.part(), self.deps.clock.now());
+        match driven.topic() {
+            Topic::Photos => self.accepted_photos.append(&AcceptedPhoto { part, image, at }).await,
+            _ => self.changes.append(&Change { part, image, seen: Vec::new(), at }).await,
+        }
+    }
+
+    /// Waits while too much waits to be worked on: tenants' own enrolments are refused past the limit. Others may keep it there for
+    /// long, and are waited for as long as it is worked on.
+    async fn keep_pace(&self, driven: &Driven<'_>) -> Result<(), Failure> {
+        let topic = driven.topic();
         let most = match topic {
             Topic::Photos => self.deps.waiting_photos_max,
             _ => self.deps.waiting_changes_max,
         };
-        let mut least = u64::MAX;
-        let mut looks = 0;
+        let log = &*self.deps.log;
+        let mut watch = Watch::default();
         loop {
-            let waiting = uncommitted(&*self.deps.log, topic).await.map_err(failure_from_port)?;
+            let waiting = persist!(self.retries, uncommitted(log, topic)).map_err(failure_from_port)?;
             if waiting <= most {
                 return Ok(());
             }
-            looks = if waiting < least { 0 } else { looks + 1 };
-            least = least.min(waiting);
-            self.look_again(topic, looks).await?;
+            self.check_under_way(driven).await?;
+            watch.look(&self.committed(topic).await?);
+            self.look_again(topic, &watch).await?;
         }
     }
 
@@ -162,7 +186,8 @@ impl Mover {
             return Ok(());
         }
         let mut ends = Ends::default();
-        for state in self.deps.log.state(Topic::Changes).await.map_err(failure_from_port)? {
+        let states = persist!(self.retries, self.deps.log.state(Topic::Changes));
+        for state in states.map_err(failure_from_port)? {
             // Of one that never had a record nothing is committed.
             if state.next_offset > 0 {
                 ends.0.insert(state.partition, state.next_offset);
@@ -173,33 +198,36 @@ impl Mover {
 
     /// Waits until every group has committed the topic up to there, or the log is another one: then what it lost is found by comparing.
     async fn until_committed(&self, driven: &Driven<'_>, topic: Topic, ends: &Ends) -> Result<(), Failure> {
-        let incarnation = self.deps.log.incarnation().await.map_err(failure_from_port)?;
-        let (mut most, mut looks) = (0, 0);
+        let incarnation = self.incarnation().await?;
+        let mut watch = Watch::default();
         loop {
-            let committed = self.committed(topic).await.map_err(failure_from_port)?;
-            let now = self.deps.log.incarnation().await.map_err(failure_from_port)?;
+            let committed = self.committed(topic).await?;
+            let now = self.incarnation().await?;
             if now != incarnation || committed.iter().all(|of_group| ends.are_committed(of_group)) {
                 return Ok(());
             }
             self.check_under_way(driven).await?;
-            let sum = committed.iter().flatten().map(|place| place.offset).sum::<u64>();
-            looks = if sum > most { 0 } else { looks + 1 };
-            most = most.max(sum);
-            self.look_again(topic, looks).await?;
+            watch.look(&committed);
+            self.look_again(topic, &watch).await?;
         }
     }
 
+    async fn incarnation(&self) -> Result<Nonce, Failure> {
+        persist!(self.retries, self.deps.log.incarnation()).map_err(failure_from_port)
+    }
+
     /// What each group has committed.
-    async fn committed(&self, topic: Topic) -> PortResult<Vec<Vec<Position>>> {
+    async fn committed(&self, topic: Topic) -> Result<Vec<Vec<Position>>, Failure> {
         let mut committed = Vec::new();
         for group in topic.groups() {
-            committed.push(self.deps.log.committed(topic, group).await?);
+            let of_group = persist!(self.retries, self.deps.log.committed(topic, group));
+            committed.push(of_group.map_err(failure_from_port)?);
         }
         Ok(committed)
     }
 
-    async fn look_again(&self, topic: Topic, looks: usize) -> Result<(), Failure> {
-        if looks >= LOOKS_MAX {
+    async fn look_again(&self, topic: Topic, watch: &Watch) -> Result<(), Failure> {
+        if watch.looks >= LOOKS_MAX {
             let message = match topic {
                 Topic::Photos => "photos wait to be embedded and nobody embeds them",
                 _ => "changes wait to be projected and nobody projects them",

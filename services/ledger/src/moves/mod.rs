@@ -12,6 +12,7 @@ mod choice;
 mod fill;
 mod models;
 mod progress;
+mod take_up;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,6 +29,7 @@ use vidimus_runtime::shutdown::Shutdown;
 use crate::LedgerDeps;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
+use crate::retries::{Retries, persist};
 use choice::check_goal;
 pub use choice::{Destination, Goal};
 pub(crate) use progress::Counts;
@@ -42,6 +44,7 @@ pub(crate) struct Mover {
     /// Compares; its walks are not the ledger's.
     reconciler: Reconciler,
     metrics: Arc<Metrics>,
+    retries: Retries,
     /// The last move of each collection that was driven here.
     driven: Mutex<HashMap<Part, Arc<Counts>>>,
     /// Ends what it drives.
@@ -53,8 +56,19 @@ impl Mover {
         let records = Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock));
         let changes = Changes::new(Arc::clone(&deps.log));
         let accepted_photos = AcceptedPhotos::new(Arc::clone(&deps.log));
+        let retries = Retries::persistent(&deps);
         let (driven, shutdown) = (Mutex::default(), OnceLock::new());
-        Arc::new(Self { deps, records, changes, accepted_photos, reconciler, metrics, driven, shutdown })
+        Arc::new(Self {
+            deps,
+            records,
+            changes,
+            accepted_photos,
+            reconciler,
+            metrics,
+            retries,
+            driven,
+            shutdown,
+        })
     }
 
     /// What it drives ends where `shutdown` begins.
@@ -172,9 +186,8 @@ impl Mover {
         progress
     }
 
-    /// Takes a move from where it stands to its end.
+    /// Takes a move from where it stands to its end. Other processes may drive it too: whoever is first writes the next state.
     async fn drive(&self, part: &Part, counts: &Counts) -> Result<(), Failure> {
-        let catalog = &self.deps.catalog;
         let reached = loop {
             let collection = self.see(part).await?;
             let Some(moving) = collection.placements.moving.clone() else {
@@ -182,26 +195,44 @@ impl Mover {
             };
             // Whoever wrote this may have died at once: others may believe what was before.
             counts.at(moving.stage);
-            catalog.until_believed().await;
+            self.deps.catalog.until_believed().await;
             let driven = Driven { collection: &collection, moving: &moving, counts };
-            let written = match moving.stage {
-                MoveStage::Filling => {
-                    self.fill(&driven).await?;
-                    catalog.switch_move(part, &moving).await?
-                }
-                MoveStage::Leaving => {
-                    if driven.is_turning() {
-                        self.settle(&driven).await?;
-                    }
-                    catalog.finish_move(part, &moving).await?
-                }
-            };
-            if written {
-                tracing::info!(%part, placement = %moving.other, stage = ?moving.stage, "a move went on");
+            match self.go_on(&driven).await {
+                Err(failure) if failure.code == ErrorCode::Conflict && self.has_gone_on(&driven).await? => {}
+                went_on => went_on?,
             }
         };
-        self.clear_later(part).await?;
+        persist!(self.retries, self.clear_later(part))?;
         if counts.progress().to == reached.as_str() { Ok(()) } else { Err(given_up()) }
+    }
+
+    /// Does what the stage asks for, and writes the next one.
+    async fn go_on(&self, driven: &Driven<'_>) -> Result<(), Failure> {
+        let (catalog, part, moving) = (&self.deps.catalog, driven.collection.part(), driven.moving);
+        let written = match moving.stage {
+            MoveStage::Filling => {
+                self.fill(driven).await?;
+                persist!(self.retries, catalog.switch_move(&part, moving))?
+            }
+            MoveStage::Leaving => {
+                if driven.is_turning() {
+                    self.settle(driven).await?;
+                }
+                persist!(self.retries, catalog.finish_move(&part, moving))?
+            }
+        };
+        if written {
+            tracing::info!(%part, placement = %moving.other, stage = ?moving.stage, "a move went on");
+        }
+        Ok(())
+    }
+
+    /// Whether another process has brought this move further, or to an end.
+    async fn has_gone_on(&self, driven: &Driven<'_>) -> Result<bool, Failure> {
+        let now = self.see(&driven.collection.part()).await?;
+        let moving = driven.moving;
+        let is_this_later = |now: &Move| now.began_at == moving.began_at && now.stage != moving.stage;
+        Ok(now.placements.moving.as_ref().is_none_or(is_this_later))
     }
 
     /// Clears what was left, once nobody believes any more that it is written to.
@@ -213,7 +244,7 @@ impl Mover {
     /// The collection as the catalog has it now.
     async fn see(&self, part: &Part) -> Result<Arc<Collection>, Failure> {
         let gone = || Failure::new(ErrorCode::NotFound, "the collection was deleted meanwhile");
-        self.deps.catalog.read_by_part(part).await?.ok_or_else(gone)
+        persist!(self.retries, self.deps.catalog.read_by_part(part))?.ok_or_else(gone)
     }
 
     /// Fails where the move is not under way any more.

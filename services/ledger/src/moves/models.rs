@@ -5,14 +5,14 @@ use vidimus_domain::blob_key::BlobPrefix;
 use vidimus_domain::event::Change;
 use vidimus_domain::record::{Record, WantedModels, Write, with_models};
 use vidimus_domain::{ErrorCode, Failure, ImageId};
+use vidimus_ports::PortResult;
 use vidimus_runtime::errors::failure_from_port;
 use vidimus_runtime::records::{Read, Written};
 
 use super::{Driven, Mover, given_up};
-use crate::reconcile::{image_of, is_unreadable};
+use crate::reconcile::{CONCURRENT_READS, image_of, is_unreadable};
+use crate::retries::persist;
 
-/// Records that are read at a time.
-const CONCURRENT_READS: usize = 16;
 /// Records that are read before the catalog is asked once for all of them.
 const RECORDS_PER_LOOK: usize = 128;
 /// How often a record is read anew that others change.
@@ -70,10 +70,11 @@ impl Mover {
     ) -> Result<(), Failure> {
         let Some(first) = without.first else { return Ok(()) };
         let part = driven.collection.part();
-        if !self.deps.catalog.cancel_move(&part, driven.moving).await? {
+        let catalog = &self.deps.catalog;
+        if !persist!(self.retries, catalog.cancel_move(&part, driven.moving))? {
             return Err(given_up());
         }
-        self.clear_later(&part).await?;
+        persist!(self.retries, self.clear_later(&part))?;
         let message = format!(
             "{} faces of {} records have no photo to embed them anew from, as those of {first}: their retention rule has let it go, \
              or they came as templates. The collection stays with its face model",
@@ -109,34 +110,37 @@ impl Mover {
         }
         let reads = self.read_all(driven, images).await?;
         self.check_under_way(driven).await?;
+        let settling: Vec<_> = reads.into_iter().map(|read| self.settle_one(driven, read)).collect();
+        let settling = stream::iter(settling).buffer_unordered(CONCURRENT_READS);
+        let left: Vec<Option<ImageId>> = settling.try_collect().await.map_err(failure_from_port)?;
+        Ok(left.into_iter().flatten().collect())
+    }
+
+    /// Returns the image where others were faster.
+    async fn settle_one(&self, driven: &Driven<'_>, read: Read) -> PortResult<Option<ImageId>> {
+        let Some(before) = &read.record else { return Ok(None) };
+        let now = self.deps.clock.now();
         let own = driven.collection.face_model().clone();
         let only = WantedModels { own, other: None, made_for: None };
-        let mut left = Vec::new();
-        for read in reads {
-            let Some(before) = &read.record else { continue };
-            let now = self.deps.clock.now();
-            let cutoffs = driven.collection.retention.cutoffs(now);
-            let write = Write { now, nonce: self.deps.random.nonce(), cutoffs };
-            let Some(after) = with_models(before, &only, None, write) else { continue };
-            let written = self.records.write(&after, &read).await.map_err(failure_from_port)?;
-            if written == Written::ReadAgain {
-                left.push(before.origin.image);
-                continue;
-            }
-            let erased = |record: &Record| record.faces.iter().filter(|face| face.live().is_none()).count();
-            // What has expired was erased with it.
-            if erased(&after) > erased(before) {
-                let (part, image) = (after.origin.part, after.origin.image);
-                let change = Change { part, image, seen: Vec::new(), at: now };
-                self.changes.append(&change).await.map_err(failure_from_port)?;
-            }
+        let cutoffs = driven.collection.retention.cutoffs(now);
+        let write = Write { now, nonce: self.deps.random.nonce(), cutoffs };
+        let Some(after) = with_models(before, &only, None, write) else { return Ok(None) };
+        if persist!(self.retries, self.records.write(&after, &read))? == Written::ReadAgain {
+            return Ok(Some(before.origin.image));
         }
-        Ok(left)
+        let erased = |record: &Record| record.faces.iter().filter(|face| face.live().is_none()).count();
+        // What has expired was erased with it.
+        if erased(&after) > erased(before) {
+            let (part, image) = (after.origin.part, after.origin.image);
+            let change = Change { part, image, seen: Vec::new(), at: now };
+            persist!(self.retries, self.changes.append(&change))?;
+        }
+        Ok(None)
     }
 
     async fn read_all(&self, driven: &Driven<'_>, images: &[ImageId]) -> Result<Vec<Read>, Failure> {
         let part = driven.collection.part();
-        let read = async |image: ImageId| match self.records.read(&part, image).await {
+        let read = async |image: ImageId| match persist!(self.retries, self.records.read(&part, image)) {
             // The comparison refuses to switch where there is one; after it there is no way back.
             Err(error) if is_unreadable(&error) => {
                 tracing::error!(%error, %image, "a record cannot be read, and the move passes by it");

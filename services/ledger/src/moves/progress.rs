@@ -1,5 +1,6 @@
 //! How far a move is, for administrators.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use vidimus_domain::placements::MoveStage;
 use vidimus_domain::{ErrorCode, Failure, ImageId};
 
 use super::destination;
+use crate::retries::MayPass;
 
 /// Whether a move goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,9 +21,9 @@ pub enum MoveState {
     Done,
     /// It was given up, and the collection stays where it is: `failure` says why, where nobody asked for it.
     GivenUp,
-    /// It stopped; begun again, it is taken up where it stands.
+    /// It stopped; begun again, it is taken up where it stands. Where something was away, that is done later by itself.
     Stopped,
-    /// The catalog has it, and this process does not drive it.
+    /// The catalog has it, and this process does not drive it: another one does, or this one takes it up soon after its start.
     Standing,
     /// There is none.
     None,
@@ -115,12 +117,14 @@ pub(crate) struct Counts {
     progress: Mutex<MoveProgress>,
     /// The records that the comparison under way found to differ.
     differing: Mutex<Vec<ImageId>>,
+    /// It stopped because something was away.
+    may_pass: AtomicBool,
 }
 
 impl Counts {
     pub(super) fn new(standing: MoveProgress) -> Self {
         let progress = Mutex::new(MoveProgress { state: MoveState::UnderWay, ..standing });
-        Self { progress, differing: Mutex::default() }
+        Self { progress, differing: Mutex::default(), may_pass: AtomicBool::new(false) }
     }
 
     fn locked(&self) -> MutexGuard<'_, MoveProgress> {
@@ -143,8 +147,8 @@ impl Counts {
         self.locked().said_records += records;
     }
 
-    pub(crate) fn compared(&self) {
-        self.locked().compared_records += 1;
+    pub(crate) fn compared(&self, records: u64) {
+        self.locked().compared_records += records;
     }
 
     pub(crate) fn differed(&self, image: ImageId) {
@@ -156,6 +160,11 @@ impl Counts {
         std::mem::take(&mut *self.differing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether it stopped because something was away, which may be over by now.
+    pub(super) fn may_pass(&self) -> bool {
+        self.may_pass.load(Ordering::Relaxed)
+    }
+
     pub(super) fn end(&self, driven: Result<(), Failure>) {
         let mut progress = self.locked();
         match driven {
@@ -164,6 +173,7 @@ impl Counts {
                 // What cannot be done was given up.
                 let is_refused = failure.code == ErrorCode::InvalidParameter;
                 progress.state = if is_refused { MoveState::GivenUp } else { MoveState::Stopped };
+                self.may_pass.store(failure.may_pass(), Ordering::Relaxed);
                 progress.failure = failure.message;
             }
         }

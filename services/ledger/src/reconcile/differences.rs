@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::codec::Stored;
 use vidimus_domain::event::Change;
@@ -14,8 +15,9 @@ use vidimus_ports::{BlobEntry, Listing, PortError, PortErrorKind, PortResult, Pu
 use vidimus_runtime::errors::failure_from_port;
 
 use crate::expiry::{Due, Erased};
+use crate::retries::persist;
 
-use super::{PAGE, Reconciled, Reconciler, Scope};
+use super::{CONCURRENT_READS, PAGE, Reconciled, Reconciler, Scope};
 
 /// Points of a page when one image is looked at once more.
 const POINTS_PAGE: usize = 1000;
@@ -46,30 +48,59 @@ impl Reconciler {
     /// Finds the collection's differences and says them on the log.
     pub(super) async fn compare(&self, scope: &Scope<'_>, found: &mut Reconciled) -> Result<(), Failure> {
         let prefix = BlobPrefix::records(&scope.collection.part());
-        let mut records = RecordWalk { prefix, after: None, page: VecDeque::new(), more: true };
-        let mut points = PointWalk { after: None, page: VecDeque::new(), more: true };
+        let records = RecordWalk { prefix, after: None, page: VecDeque::new(), more: true };
+        let points = PointWalk { after: None, page: VecDeque::new(), more: true };
+        let (mut walks, mut more) = ((records, points), true);
+        let mut comparing = FuturesUnordered::new();
         loop {
-            let entry = self.peek_record(&mut records).await.map_err(failure_from_port)?;
-            let point = self.peek_point(&mut points, scope).await.map_err(failure_from_port)?;
-            let entry = entry.map(|entry| image_of(&entry)).transpose()?;
-            let image = match (entry, point) {
-                (None, None) => return Ok(()),
-                (Some(image), None) | (None, Some(image)) => image,
-                (Some(left), Some(right)) => left.min(right),
-            };
-            let entry = if entry == Some(image) { records.page.pop_front() } else { None };
-            let mut side = Side { image, entry, points: Vec::new() };
-            while self.peek_point(&mut points, scope).await.map_err(failure_from_port)? == Some(image) {
-                side.points.extend(points.page.pop_front());
-            }
-            match self.compare_image(scope, &side, found).await {
-                Err(error) if is_unreadable(&error) => {
-                    tracing::error!(%error, %image, "a record cannot be compared");
-                    self.metrics.unreadable.inc();
-                    found.unreadable_records += 1;
+            while more && comparing.len() < CONCURRENT_READS {
+                match self.next_side(scope, &mut walks).await? {
+                    Some(side) => comparing.push(self.compare_side(scope, side)),
+                    None => more = false,
                 }
-                compared => compared.map_err(failure_from_port)?,
             }
+            match comparing.next().await {
+                Some(of_image) => found.add(&of_image?),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The next image that has a record or points.
+    async fn next_side(
+        &self,
+        scope: &Scope<'_>,
+        (records, points): &mut (RecordWalk, PointWalk),
+    ) -> Result<Option<Side>, Failure> {
+        let entry = self.peek_record(records).await.map_err(failure_from_port)?;
+        let point = self.peek_point(points, scope).await.map_err(failure_from_port)?;
+        let entry = entry.map(|entry| image_of(&entry)).transpose()?;
+        let image = match (entry, point) {
+            (None, None) => return Ok(None),
+            (Some(image), None) | (None, Some(image)) => image,
+            (Some(left), Some(right)) => left.min(right),
+        };
+        let entry = if entry == Some(image) { records.page.pop_front() } else { None };
+        let mut side = Side { image, entry, points: Vec::new() };
+        while self.peek_point(points, scope).await.map_err(failure_from_port)? == Some(image) {
+            side.points.extend(points.page.pop_front());
+        }
+        Ok(Some(side))
+    }
+
+    /// Compares one image, as often as it takes; one that cannot be read is counted.
+    async fn compare_side(&self, scope: &Scope<'_>, side: Side) -> Result<Reconciled, Failure> {
+        match persist!(self.retries, self.compare_image(scope, &side)) {
+            Ok(found) => {
+                scope.counts.inspect(|counts| counts.compared(found.compared_records));
+                Ok(found)
+            }
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(%error, image = %side.image, "a record cannot be compared");
+                self.metrics.unreadable.inc();
+                Ok(Reconciled { unreadable_records: 1, ..Reconciled::default() })
+            }
+            Err(error) => Err(failure_from_port(error)),
         }
     }
 
@@ -83,7 +114,8 @@ impl Reconciler {
 
     async fn peek_point(&self, walk: &mut PointWalk, scope: &Scope<'_>) -> PortResult<Option<ImageId>> {
         if walk.page.is_empty() && walk.more {
-            let page = self.deps.index.scroll(&scope.gallery, Listing::Everything, walk.after, PAGE).await?;
+            let (index, listing) = (&self.deps.index, Listing::Everything);
+            let page = persist!(self.retries, index.scroll(&scope.gallery, listing, walk.after, PAGE))?;
             walk.more = page.len() == PAGE;
             walk.after = page.last().map(|point| point.face);
             walk.page = page.into();
@@ -91,19 +123,21 @@ impl Reconciler {
         Ok(walk.page.front().map(|point| point.face.image()))
     }
 
-    async fn compare_image(&self, scope: &Scope<'_>, side: &Side, found: &mut Reconciled) -> PortResult<()> {
+    /// What is found of one image. It may fail anywhere and be done again: that it differs is counted last.
+    async fn compare_image(&self, scope: &Scope<'_>, side: &Side) -> PortResult<Reconciled> {
+        let mut found = Reconciled::default();
         let stale =
             |point: &ListedPoint| point.erased_at.is_some_and(|at| scope.now.since(at) >= ERASED_KEPT);
         let recent = side.entry.as_ref().is_none_or(|entry| scope.is_recent(entry));
         if !recent && !side.points.is_empty() && !side.points.iter().any(stale) {
-            return Ok(());
+            return Ok(found);
         }
         found.compared_records += 1;
-        scope.counts.inspect(|counts| counts.compared());
         let part = scope.collection.part();
         let read = self.records.read(&part, side.image).await?;
         let Some(record) = &read.record else {
-            return self.say_missing(scope, side, found).await;
+            self.say_missing(scope, side, &mut found).await?;
+            return Ok(found);
         };
         self.expirer.remove_photos(record).await?;
         // Whoever erased from it may have died before it did this.
@@ -117,19 +151,20 @@ impl Reconciler {
             found.expired_records += 1;
             // It has changed: how its other faces stand is looked at later.
             scope.counts.inspect(|counts| counts.differed(side.image));
-            return Ok(());
+            return Ok(found);
         }
         if record.is_husk_to_remove(scope.now) && side.points.is_empty() && scope.counts.is_none() {
-            return self.remove_husk(record, cutoffs, found).await;
+            self.remove_husk(record, cutoffs, &mut found).await?;
+            return Ok(found);
         }
-        self.say_waiting(scope, record, found).await?;
+        self.say_waiting(scope, record, &mut found).await?;
         self.say_incomplete(scope, record).await?;
         self.drop_others(scope, &read).await?;
         if differs(record, &side.points, scope) && self.still_differs(scope, side.image).await? {
             let seen = side.points.iter().filter_map(seen_point).collect();
-            self.say(scope, (side.image, seen), found).await?;
+            self.say(scope, (side.image, seen), &mut found).await?;
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Removes a husk. That there was one is remembered first: an older export may have its faces yet.
@@ -203,9 +238,9 @@ impl Reconciler {
         if !self.is_written_to(scope).await? {
             return Ok(());
         }
-        scope.counts.inspect(|counts| counts.differed(image));
         let at = self.deps.clock.now();
         self.changes.append(&Change { part: scope.collection.part(), image, seen, at }).await?;
+        scope.counts.inspect(|counts| counts.differed(image));
         self.metrics.differences.inc();
         found.differences += 1;
         Ok(())

@@ -28,10 +28,13 @@ use crate::LedgerDeps;
 use crate::expiry::Expirer;
 use crate::metrics::Metrics;
 use crate::moves::Counts;
+use crate::retries::{Retries, persist};
 pub(crate) use differences::{image_of, is_unreadable};
 
 /// Objects or points that are read as a page.
 pub(crate) const PAGE: usize = 1000;
+/// Records that are read at a time: over S3 each takes tens of milliseconds.
+pub(crate) const CONCURRENT_READS: usize = 16;
 /// A walk begins this much before the last one, for clocks and writes under way.
 const OVERLAP: Duration = Duration::from_secs(3600);
 
@@ -75,6 +78,8 @@ pub(crate) struct Reconciler {
     accepted_photos: AcceptedPhotos,
     expirer: Arc<Expirer>,
     metrics: Arc<Metrics>,
+    /// Of pages and records.
+    retries: Retries,
     /// When the last complete walk began; none before the first, which looks at everything.
     walked_at: Option<UnixMillis>,
     /// Dead collections and when they were first seen dead.
@@ -99,6 +104,21 @@ struct Scope<'a> {
     counts: Option<&'a Counts>,
 }
 
+impl Reconciled {
+    /// What was found and done besides.
+    fn add(&mut self, other: &Self) {
+        self.collections += other.collections;
+        self.compared_records += other.compared_records;
+        self.unreadable_records += other.unreadable_records;
+        self.differences += other.differences;
+        self.waiting_photos += other.waiting_photos;
+        self.expired_records += other.expired_records;
+        self.removed_husks += other.removed_husks;
+        self.removed_photos += other.removed_photos;
+        self.cleared_collections += other.cleared_collections;
+    }
+}
+
 impl Scope<'_> {
     fn is_recent(&self, entry: &BlobEntry) -> bool {
         self.since.is_none_or(|since| entry.modified_at >= since)
@@ -111,6 +131,7 @@ impl Reconciler {
             records: Records::new(Arc::clone(&deps.blobs), Arc::clone(&deps.clock)),
             changes: Changes::new(Arc::clone(&deps.log)),
             accepted_photos: AcceptedPhotos::new(Arc::clone(&deps.log)),
+            retries: Retries::none(&deps),
             deps,
             expirer,
             metrics,
@@ -118,6 +139,11 @@ impl Reconciler {
             seen_dead: HashMap::new(),
             clearings: Mutex::default(),
         }
+    }
+
+    /// One that tries pages and records again so.
+    pub(crate) fn trying_again(self, retries: Retries) -> Self {
+        Self { retries, ..self }
     }
 
     pub(crate) async fn run(&mut self, walk: Walk) -> Result<Reconciled, Failure> {
@@ -176,7 +202,7 @@ impl Reconciler {
         prefix: &BlobPrefix,
         after: &mut Option<BlobKey>,
     ) -> PortResult<Vec<BlobEntry>> {
-        let page = self.deps.blobs.list(prefix, after.as_ref(), PAGE).await?;
+        let page = persist!(self.retries, self.deps.blobs.list(prefix, after.as_ref(), PAGE))?;
         if let Some(last) = page.last() {
             *after = Some(last.key.clone());
         }

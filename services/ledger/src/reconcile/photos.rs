@@ -1,5 +1,6 @@
 //! Photos that no record names: an attempt that put one and died, or lost its race.
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::Nonce;
 use vidimus_domain::blob_key::BlobPrefix;
 use vidimus_domain::record::Record;
@@ -9,7 +10,7 @@ use vidimus_ports::{BlobEntry, PortResult};
 use crate::photo_keys::{day_of, named};
 
 use super::differences::is_unreadable;
-use super::{PAGE, Reconciled, Reconciler, Scope};
+use super::{CONCURRENT_READS, PAGE, Reconciled, Reconciler, Scope};
 
 impl Reconciler {
     /// Removes photos that are older than a day and that no record names.
@@ -19,43 +20,40 @@ impl Reconciler {
         let mut after = None;
         loop {
             let page = self.next_page(&prefix, &mut after).await?;
-            for entry in &page {
-                if day_of(entry) > last_day_swept.as_str() {
-                    return Ok(());
-                }
-                self.sweep_photo(scope, entry, found).await?;
-            }
-            if page.len() < PAGE {
+            let is_past = |entry: &BlobEntry| day_of(entry) > last_day_swept.as_str();
+            let old: Vec<_> = page.iter().take_while(|entry| !is_past(entry)).collect();
+            let is_last = page.len() < PAGE || old.len() < page.len();
+            let sweeps: Vec<_> = old.into_iter().map(|entry| self.sweep_photo(scope, entry)).collect();
+            let sweeping = stream::iter(sweeps).buffer_unordered(CONCURRENT_READS);
+            let removed: Vec<bool> = sweeping.try_collect().await?;
+            found.removed_photos += removed.into_iter().filter(|removed| *removed).count() as u64;
+            if is_last {
                 return Ok(());
             }
         }
     }
 
-    async fn sweep_photo(
-        &self,
-        scope: &Scope<'_>,
-        entry: &BlobEntry,
-        found: &mut Reconciled,
-    ) -> PortResult<()> {
+    /// Whether it was removed.
+    async fn sweep_photo(&self, scope: &Scope<'_>, entry: &BlobEntry) -> PortResult<bool> {
         let old = scope.now.since(entry.modified_at) >= ERASED_KEPT;
         // What was old enough at the last walk was looked at then.
         let looked_at = scope.since.is_some_and(|since| entry.modified_at < since.minus(ERASED_KEPT));
         let Some((image, nonce)) = named(entry).filter(|_| old && !looked_at) else {
-            return Ok(());
+            return Ok(false);
         };
         let read = self.records.read(&scope.collection.part(), image).await;
         let record = match read {
             Ok(read) => read.record,
             // It may name the photo; comparing has said that it cannot be read.
-            Err(error) if is_unreadable(&error) => return Ok(()),
+            Err(error) if is_unreadable(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
-        if !record.is_some_and(|record| names(&record, &nonce)) {
-            self.deps.blobs.delete(&entry.key).await?;
-            self.metrics.removed.inc();
-            found.removed_photos += 1;
+        if record.is_some_and(|record| names(&record, &nonce)) {
+            return Ok(false);
         }
-        Ok(())
+        self.deps.blobs.delete(&entry.key).await?;
+        self.metrics.removed.inc();
+        Ok(true)
     }
 }
 

@@ -1,17 +1,18 @@
 //! The target of a move, compared with the records; and what a collection has left, cleared.
 
 use std::sync::PoisonError;
-use std::time::Duration;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use vidimus_domain::catalog::Collection;
 use vidimus_domain::point::Gallery;
 use vidimus_domain::record::{WantedModels, is_fresh};
-use vidimus_domain::{Failure, ImageId, Part, Placement, UnixMillis};
+use vidimus_domain::{ErrorCode, Failure, ImageId, Part, Placement, UnixMillis};
 use vidimus_ports::PortResult;
 use vidimus_runtime::errors::failure_from_port;
 
-use super::{Reconciled, Reconciler, Scope};
+use super::{CONCURRENT_READS, PAGE, Reconciled, Reconciler, Scope};
 use crate::moves::Counts;
+use crate::retries::persist;
 
 /// A clearing of a placement that was left.
 #[derive(Clone, Copy)]
@@ -40,7 +41,7 @@ impl Reconciler {
                 "{} records cannot be read, and their faces would be lost: mend or delete them first",
                 found.unreadable_records
             );
-            return Err(Failure::unavailable(message, Duration::from_secs(1)));
+            return Err(Failure::new(ErrorCode::Internal, message));
         }
         Ok(counts.take_differing())
     }
@@ -53,11 +54,16 @@ impl Reconciler {
         images: &[ImageId],
     ) -> Result<Vec<ImageId>, Failure> {
         let scope = self.scope_of(collection, target, None).await?;
+        let look = async |image: ImageId| {
+            let differs = persist!(self.retries, self.still_differs(&scope, image))?;
+            PortResult::Ok(differs.then_some(image))
+        };
         let mut differing = Vec::new();
-        for image in images {
-            if self.still_differs(&scope, *image).await.map_err(failure_from_port)? {
-                differing.push(*image);
-            }
+        for some in images.chunks(PAGE) {
+            let looks: Vec<_> = some.iter().map(|image| look(*image)).collect();
+            let looking = stream::iter(looks).buffer_unordered(CONCURRENT_READS);
+            let looked_at: Vec<Option<ImageId>> = looking.try_collect().await.map_err(failure_from_port)?;
+            differing.extend(looked_at.into_iter().flatten());
         }
         Ok(differing)
     }
@@ -68,7 +74,7 @@ impl Reconciler {
         target: &Placement,
         counts: Option<&'a Counts>,
     ) -> Result<Scope<'a>, Failure> {
-        let patience = self.patience().await.map_err(failure_from_port)?;
+        let patience = persist!(self.retries, self.patience()).map_err(failure_from_port)?;
         let gallery: Gallery = collection.gallery_in(target);
         let now = self.deps.clock.now();
         let wanted = WantedModels::of(&collection.placements);

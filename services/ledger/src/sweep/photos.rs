@@ -1,5 +1,7 @@
 //! Photos whose own time has come, found by their days.
 
+use std::cmp::Ordering;
+
 use futures::stream::{self, StreamExt};
 use vidimus_domain::blob_key::{BlobKey, BlobPrefix};
 use vidimus_domain::{Failure, Nonce, Part, UnixMillis};
@@ -46,13 +48,13 @@ impl Sweeper {
         }
     }
 
-    /// A page of the photos, oldest day first: those that were put at the cutoff or before.
+    /// A page of the photos, oldest day first: those of which the record may say that their time has come.
     async fn list(&self, part: &Part, cutoff: UnixMillis, after: Option<BlobKey>) -> PortResult<Page> {
         let entries = self.deps.blobs.list(&BlobPrefix::photos(part), after.as_ref(), PAGE).await?;
         let last_day = cutoff.day();
         let is_past = entries.last().is_none_or(|last| day_of(last) > last_day.as_str());
         let next = entries.last().filter(|_| !is_past && entries.len() == PAGE).map(|last| last.key.clone());
-        let is_due = |entry: &BlobEntry| day_of(entry) <= last_day.as_str() && entry.modified_at <= cutoff;
+        let is_due = |entry: &BlobEntry| may_be_due(entry, &last_day, cutoff);
         Ok(Page { due: entries.into_iter().filter(is_due).collect(), next })
     }
 
@@ -80,5 +82,16 @@ impl Sweeper {
             }
             _ => Ok(Erased::default()),
         }
+    }
+}
+
+/// Whether the photo may have been put at the cutoff or before: by its key's day, and on the cutoff's own day by when it was written, so
+/// that no sweep of that day looks at all that came later. One that was written on another day came with an import, and only its
+/// record knows.
+fn may_be_due(entry: &BlobEntry, last_day: &str, cutoff: UnixMillis) -> bool {
+    match day_of(entry).cmp(last_day) {
+        Ordering::Less => true,
+        Ordering::Equal => entry.modified_at <= cutoff || entry.modified_at.day() != last_day,
+        Ordering::Greater => false,
     }
 }

@@ -1,6 +1,7 @@
 //! Moving a collection between index collections, over fakes. The test itself does what indexing does.
 
 mod models;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use super::DAY;
 
 impl World {
     /// Embeds what the log says, as workers do.
-    async fn embed_photos(&self) {
+    pub(super) async fn embed_photos(&self) {
         let mut reader = self.log.subscribe(Topic::Photos, "embedding").await.unwrap();
         for record in reader.next(1000, Duration::ZERO).await.unwrap() {
             let photo = AcceptedPhoto::decode(&record.payload).unwrap();

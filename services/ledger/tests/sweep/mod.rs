@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use vidimus_domain::UnixMillis;
 use vidimus_domain::blob_key::BlobKey;
 use vidimus_domain::event::AuditedAction;
 use vidimus_domain::point::PointBody;
 use vidimus_domain::record::{Record, State, projection};
+use vidimus_domain::{ImageId, UnixMillis};
 use vidimus_ledger::{Swept, Walk};
 use vidimus_ports::{BlobStore, FaceIndex, PutCondition};
 
@@ -112,6 +112,45 @@ async fn a_photo_goes_when_its_own_time_has_come() {
     world.clock.advance(HOUR * 50);
     assert_eq!(ledger.sweep().await.unwrap().erased_photos, 1);
     assert!(!world.has_photo(&young).await);
+}
+
+#[tokio::test]
+async fn a_photo_that_was_imported_lately_goes_by_when_it_was_put_at_first() {
+    let world = World::new().await;
+    world.set_retention(None, Some(HOUR * 24 * 90)).await;
+    let record = enrolled(&world, 1).await;
+    world.clock.advance(HOUR * 24 * 80);
+    let key = BlobKey::photo(&world.part(), record.origin.image, record.photo.as_ref().unwrap());
+    world.blobs.delete(&key).await.unwrap();
+    world.blobs.put(&key, "photo".into(), PutCondition::IfAbsent).await.unwrap();
+    // It is on its way in: its record may follow.
+    let unnamed =
+        BlobKey::photo(&world.part(), ImageId::from_random([9; 16]), record.photo.as_ref().unwrap());
+    world.blobs.put(&unnamed, "photo".into(), PutCondition::IfAbsent).await.unwrap();
+    let ledger = world.ledger();
+    assert_eq!(ledger.reconcile(Walk::Full).await.unwrap().removed_photos, 0);
+    world.clock.advance(HOUR * 24 * 10 - MILLISECOND);
+    assert_eq!(ledger.sweep().await.unwrap(), NOTHING, "not yet");
+    world.clock.advance(MILLISECOND);
+    assert_eq!(ledger.sweep().await.unwrap(), Swept { erased_faces: 0, erased_photos: 1, overdue: 0 });
+    assert!(!world.has_photo(&record).await);
+    assert_eq!(ledger.reconcile(Walk::Changed).await.unwrap().removed_photos, 1, "that no record names");
+}
+
+#[tokio::test]
+async fn a_photo_that_was_imported_lately_and_cannot_be_removed_is_overdue() {
+    let world = World::new().await;
+    world.set_retention(None, Some(HOUR * 24 * 90)).await;
+    let record = enrolled(&world, 1).await;
+    world.clock.advance(HOUR * 24 * 80);
+    let photo = BlobKey::photo(&world.part(), record.origin.image, record.photo.as_ref().unwrap());
+    let damaged = BlobKey::record(&world.part(), record.origin.image);
+    for (key, bytes) in [(photo, "photo"), (damaged, "no record")] {
+        world.blobs.delete(&key).await.unwrap();
+        world.blobs.put(&key, bytes.into(), PutCondition::IfAbsent).await.unwrap();
+    }
+    world.clock.advance(HOUR * 24 * 10);
+    assert_eq!(world.ledger().sweep().await.unwrap(), Swept { overdue: 1, ..NOTHING });
 }
 
 #[tokio::test]

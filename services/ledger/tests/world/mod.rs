@@ -22,6 +22,7 @@ use vidimus_domain::score::Calibration;
 use vidimus_domain::{FaceNumber, ImageId, Nonce, Part, Template, UnixMillis};
 use vidimus_ledger::{Ledger, LedgerConfig, LedgerDeps};
 use vidimus_ports::clock::ManualClock;
+use vidimus_ports::faulty::{FaultPlan, FaultyBlobStore, FaultyEventLog, FaultyFaceIndex};
 use vidimus_ports::memory::{MemoryBlobStore, MemoryEventLog, MemoryFaceIndex};
 use vidimus_ports::random::SeededRandom;
 use vidimus_ports::{Append, BlobStore, Clock, EventLog, FaceIndex, PutCondition, Random, RemoveIf, Topic};
@@ -39,6 +40,8 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub catalog: Arc<Catalog>,
     pub collection: Arc<Collection>,
+    /// What the catalog and ledgers meet at the stores; none at first.
+    pub faults: Arc<FaultPlan>,
     random: Arc<SeededRandom>,
     records: Records,
     shutdown: Shutdown,
@@ -72,7 +75,9 @@ impl World {
         let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
         let blobs = Arc::new(MemoryBlobStore::new(clock.clone()));
         let random = Arc::new(SeededRandom::new(7));
-        let deps = CatalogDeps { blobs: blobs.clone(), clock: clock.clone(), random: random.clone() };
+        let faults = FaultPlan::scripted();
+        let faulty = Arc::new(FaultyBlobStore::new(blobs.clone(), faults.clone()));
+        let deps = CatalogDeps { blobs: faulty, clock: clock.clone(), random: random.clone() };
         let catalog = Arc::new(Catalog::new(deps, None));
         let tenant = catalog.create_tenant("acme".parse().unwrap()).await.unwrap();
         let collection = new_collection(&catalog, tenant.id).await;
@@ -85,6 +90,7 @@ impl World {
             clock,
             catalog,
             collection,
+            faults,
             random,
         }
     }
@@ -101,18 +107,22 @@ impl World {
 
     /// A ledger that counts in this registry.
     pub fn ledger_counted(&self, registry: &mut Registry) -> Arc<Ledger> {
-        let deps = LedgerDeps {
-            blobs: self.blobs.clone(),
-            log: self.log.clone(),
-            index: self.index.clone(),
+        Ledger::new(self.deps(), registry)
+    }
+
+    /// What a ledger stands on.
+    pub fn deps(&self) -> LedgerDeps {
+        LedgerDeps {
+            blobs: Arc::new(FaultyBlobStore::new(self.blobs.clone(), self.faults.clone())),
+            log: Arc::new(FaultyEventLog::new(self.log.clone(), self.faults.clone())),
+            index: Arc::new(FaultyFaceIndex::new(self.index.clone(), self.faults.clone())),
             catalog: self.catalog.clone(),
             clock: self.clock.clone(),
             random: self.random.clone(),
             waiting_changes_max: 1_000,
             waiting_photos_max: 1_000,
             face_models: Arc::new(face_models()),
-        };
-        Ledger::new(deps, registry)
+        }
     }
 
     /// A ledger whose tasks run.
@@ -125,6 +135,12 @@ impl World {
     pub fn start(&self, ledger: &Arc<Ledger>) {
         let config = LedgerConfig { audit_batch_wait: Duration::ZERO, ..LedgerConfig::default() };
         ledger.start(config, &self.shutdown);
+    }
+
+    /// Ends what runs; whether it ended soon.
+    pub async fn has_ended(&self) -> bool {
+        self.shutdown.begin();
+        self.shutdown.drained(Duration::from_secs(5)).await
     }
 
     pub fn now(&self) -> UnixMillis {

@@ -20,6 +20,8 @@ use crate::output;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often a line is printed while nothing but counts has changed.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// For so long a move may stand before it is said that nobody drives it: a service that starts takes it up.
+const STANDING_MAX: Duration = Duration::from_secs(60);
 
 /// Flags of `admin rebuild-index`.
 #[derive(Clone, Debug, Args)]
@@ -107,12 +109,20 @@ pub(super) async fn run(
     let act = if arguments.cancel { MoveAct::Cancel } else { MoveAct::Begin(goal) };
     let mut progress = send(config, &arguments, act).await?;
     let target = progress.to.clone();
-    let mut said = None;
-    while progress.state == MoveState::UnderWay {
-        tell(&progress, &mut said);
+    let (mut said, mut stands_since) = (None, None);
+    loop {
+        match progress.state {
+            MoveState::UnderWay => {
+                stands_since = None;
+                tell(&progress, &mut said);
+            }
+            MoveState::Standing if stands_since.get_or_insert_with(Instant::now).elapsed() < STANDING_MAX => {
+            }
+            _ => break,
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
         let shown = send(config, &arguments, MoveAct::Show).await;
-        progress = shown.context("it broke off: the same command takes it up where it stands")?;
+        progress = shown.context("it broke off: once it runs again, the service goes on where it stands")?;
     }
     // The process that drove it may have ended right after it: then nobody knows more than the catalog.
     if progress.state == MoveState::None && progress.to == target {
@@ -124,7 +134,9 @@ pub(super) async fn run(
             bail!("it cannot be done: {}", progress.failure)
         }
         MoveState::Stopped => bail!("it stopped: {}; the same command takes it up", progress.failure),
-        MoveState::Standing => bail!("the service was started anew meanwhile: the same command takes it up"),
+        MoveState::Standing => {
+            bail!("the process that was asked does not drive it: the same command takes it up")
+        }
         _ if json => output::line(&serde_json::to_string(&progress)?),
         _ => print(&answer(&progress)),
     }
