@@ -31,11 +31,10 @@ hold_cache() {
 # The hash of the named files' content: what a stamp compares.
 content_hash() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
-# Fails in one line where the program is missing. With VIDIMUS_INSTALL=1, and as root, it installs the named package instead.
-require_program() {
-    ! command -v "$1" >/dev/null || return 0
-    [ "${VIDIMUS_INSTALL:-0}" = 1 ] && [ "$(id -u)" = 0 ] || fail "$1 is missing: apt-get install -y $2"
-    say "installing $2"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
-}
+KAFKA="$VIDIMUS_CACHE/stack/kafka"
+
+# The stamp of Kafka's jars as they are pinned.
+kafka_wanted() { content_hash "$ROOT/scripts/stack/kafka.pom.xml" "$ROOT/scripts/stack/kafka.sha256"; }
+
+# Whether they are there.
+kafka_is_there() { [ "$(cat "$KAFKA/.stamp" 2>/dev/null || true)" = "$(kafka_wanted)" ]; }

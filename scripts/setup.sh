@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Says in one line which system packages are missing. With VIDIMUS_INSTALL=1, and as root, it installs them.
+# Says in one line what is missing on this machine. With VIDIMUS_INSTALL=1, and as root, it installs the system packages.
+# Usage: setup.sh [stack]: with `stack`, what the distributed mode's servers need as well.
 . "$(dirname "$0")/lib.sh"
 
 [ "$(uname -sm)" = "Linux x86_64" ] || fail "this build takes its models' runtime for Linux x86_64; here is $(uname -sm)"
@@ -14,13 +15,22 @@ command -v pkg-config >/dev/null || missing+=(pkg-config)
 [ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
 command -v nasm >/dev/null || missing+=(nasm)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+if [ "${1:-}" = stack ]; then
+    command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
+    kafka_is_there || command -v mvn >/dev/null || missing+=(maven)
+fi
+rustup=""
+command -v rustup >/dev/null || rustup="rustup, as https://rustup.rs says"
 
-[ ${#missing[@]} -gt 0 ] || exit 0
+[ ${#missing[@]} -gt 0 ] || [ -n "$rustup" ] || exit 0
 
-if [ "${VIDIMUS_INSTALL:-0}" = 1 ] && [ "$(id -u)" = 0 ]; then
+if [ ${#missing[@]} -gt 0 ] && [ "${VIDIMUS_INSTALL:-0}" = 1 ] && [ "$(id -u)" = 0 ]; then
     say "installing system packages: ${missing[*]}"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    exit 0
+    missing=()
 fi
-fail "system packages are missing; install them and run again: apt-get install -y ${missing[*]}"
+wanted=()
+[ ${#missing[@]} -eq 0 ] || wanted+=("apt-get install -y ${missing[*]}")
+[ -z "$rustup" ] || wanted+=("$rustup")
+[ ${#wanted[@]} -eq 0 ] || fail "something is missing; install it and run again: $(printf '%s; ' "${wanted[@]}" | sed 's/; $//')"

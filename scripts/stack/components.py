@@ -73,25 +73,56 @@ def is_free(port: int) -> bool:
     return True
 
 
+LOCKS = Path(tempfile.gettempdir()) / f"vidimus-ports-{os.getuid()}"
 # Locks on blocks of ports; they end with this process.
 _held: list = []
 
 
+def lock(path: Path):
+    """The file, locked until it is closed; none where somebody else has it locked."""
+    while True:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            file = open(path, "w")
+        except FileNotFoundError:
+            # The folder was removed since.
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except OSError:
+            file.close()
+            return None
+        # Whoever held it has removed it: a lock on it keeps nobody out.
+        file.close()
+
+
 def reserve(ports: list[int]) -> bool:
     """Keeps other runs of these scripts from taking these ports while this one lives: nobody may listen there yet, or for a while."""
-    folder = Path(tempfile.gettempdir()) / f"vidimus-ports-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
     held = []
     for block in sorted({port // BLOCK_PORTS * BLOCK_PORTS for port in ports}):
-        held.append(open(folder / str(block), "w"))
-        try:
-            fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            for file in held:
-                file.close()
+        file = lock(LOCKS / str(block))
+        if file is None:
+            for locked in held:
+                locked.close()
             return False
+        held.append(file)
     _held.extend(held)
     return True
+
+
+def remove_unheld_locks() -> None:
+    """Removes the locks on ports that nobody holds any more, and their folder with the last one."""
+    for path in list(LOCKS.glob("*")):
+        file = lock(path)
+        if file is not None:
+            path.unlink()
+            file.close()
+    with contextlib.suppress(OSError):
+        LOCKS.rmdir()
 
 
 def free_ports(count: int, beside: tuple[int, ...] = ()) -> int:
@@ -155,7 +186,7 @@ def end(pid: int) -> None:
 def is_of(pid: int, folder: Path) -> bool:
     """Whether a process was started with something in a folder: the number of one that ended may be another's by now."""
     try:
-        return str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return f"{folder}/".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
@@ -188,6 +219,8 @@ class Backing:
         self.folder = folder
         self.brokers = brokers
         self.named_qdrant = named_qdrant
+        # What the servers are told in their environment.
+        self.environment: dict[str, str] = {}
         self.file = folder / "backing.json"
         self.said: dict = json.loads(self.file.read_text()) if self.file.exists() else {}
 
@@ -227,26 +260,36 @@ class Backing:
         return [f"kafka-{broker}" for broker in range(self.brokers)]
 
     def pids(self, name: str) -> list[int]:
-        """The processes of one server."""
+        """The processes of one server that live."""
         match name:
             case "qdrant":
-                return [self.said["qdrant_pid"]]
+                pid = self.said["qdrant_pid"]
             case "s3":
-                return [int((Path(self.said["s3_folder"]) / "pid").read_text())]
+                pid = int((Path(self.said["s3_folder"]) / "pid").read_text())
             case "kafka":
                 return [pid for broker in self.broker_names() for pid in self.pids(broker)]
-        return [int((self.folder / f"kafka/{name.replace('kafka', 'broker')}.pid").read_text())]
+            case _:
+                pid = int((self.folder / f"kafka/{name.replace('kafka', 'broker')}.pid").read_text())
+        return [pid] if is_of(pid, self.folder) else []
+
+    def all_pids(self) -> list[int]:
+        """Every process that lives: the scripts that keep the brokers first, then brokers, whose script may be gone."""
+        brokers = [int(file.read_text()) for file in self.folder.glob("kafka/broker-*.pid")]
+        seaweedfs = [int(file.read_text()) for file in self.folder.glob("seaweedfs/pid")]
+        pids = [*self._kafka_scripts(), *brokers, self.said.get("qdrant_pid", 0), *seaweedfs]
+        return [pid for pid in pids if is_of(pid, self.folder)]
 
     def kill_one(self, name: str) -> None:
         """Kills one server (SIGKILL), and leaves what it holds."""
-        for pid in self.pids(name):
+        pids = self.pids(name)
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if name == "kafka":
             # The scripts that keep the brokers end when they have.
             for pid in self._kafka_scripts():
                 end(pid)
-        for pid in self.pids(name):
+        for pid in pids:
             await_end(pid)
 
     def _say(self, **what) -> None:
@@ -316,22 +359,28 @@ class Backing:
     def _spawn(self, command: list[str], log: str) -> subprocess.Popen:
         with (self.folder / log).open("ab") as lines:
             return subprocess.Popen(
-                command, stdout=lines, stderr=lines, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                stdout=lines,
+                stderr=lines,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
             )
 
     def stop(self) -> None:
         """Ends what runs; what it holds stays."""
-        # The scripts that keep the brokers first, then brokers whose script is gone.
-        brokers = [int(file.read_text()) for file in self.folder.glob("kafka/broker-*.pid")]
-        for pid in [*self._kafka_scripts(), *brokers, self.said.get("qdrant_pid", 0)]:
+        for pid in self.all_pids():
+            # By the time that it is its turn, another may have ended it.
             if is_of(pid, self.folder):
                 end(pid)
         if "s3_port" in self.said:
             try:
-                self._seaweedfs(f'seaweedfs_stop "{self.said["s3_folder"]}" {self.said["s3_port"]}')
+                self._seaweedfs(f'seaweedfs_forget "{self.said["s3_folder"]}" {self.said["s3_port"]}')
             except CannotStart as error:
                 print(f"error: {error}", file=sys.stderr)
-        self.file.unlink(missing_ok=True)
+        # Whoever tries again must know what is left.
+        if not self.all_pids():
+            self.file.unlink(missing_ok=True)
 
     @property
     def qdrant(self) -> QdrantServer:

@@ -85,18 +85,10 @@ sys.exit(1)
 PYTHON
 }
 
-# Ends the server on DIR and removes the sockets that it leaves. What it holds stays. Usage: seaweedfs_stop DIR PORT
-seaweedfs_stop() {
-    local dir="$1" port="$2" pid
-    [ -e "$dir/pid" ] || return 0
-    pid="$(cat "$dir/pid")"
-    if kill -TERM "$pid" 2>/dev/null; then
-        for _ in $(seq 100); do
-            kill -0 "$pid" 2>/dev/null || break
-            sleep 0.1
-        done
-        kill -KILL "$pid" 2>/dev/null || true
-    fi
+# Removes what a server on DIR leaves that has ended: its process id and its sockets. What it holds stays.
+# Usage: seaweedfs_forget DIR PORT
+seaweedfs_forget() {
+    local dir="$1" port="$2"
     rm -f "$dir/pid" "$dir/s3.sock" "$dir/filer.sock" \
         "/tmp/seaweedfs-s3-grpc-$((port + 1)).sock" "/tmp/seaweedfs-master-grpc-$((port + 3)).sock" \
         "/tmp/seaweedfs-volume-grpc-$((port + 5)).sock" "/tmp/seaweedfs-filer-grpc-$((port + 7)).sock" \

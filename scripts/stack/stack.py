@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from components import CACHE, Backing, CannotStart, end, is_alive, is_of, missing, named_qdrant, program
+from components import CACHE, Backing, CannotStart, end, is_alive, is_of, missing, named_qdrant, program, remove_unheld_locks
 from processes import Processes
 from qdrant import QdrantServer
 
@@ -21,6 +21,8 @@ RUN = CACHE / "stack-run"
 STATE = RUN / "stack.json"
 # What the stack has at a Qdrant that is not its own.
 ELSEWHERE = RUN / "elsewhere.json"
+# Of files that are left so many are named.
+LEFT_SHOWN = 3
 # Two of each role whose processes share work.
 COUNTS = {"embedding": 2, "indexing": 2, "query": 2}
 
@@ -82,19 +84,29 @@ def tell(backing: Backing, processes: Processes, seconds: float) -> None:
 def down() -> None:
     """Ends everything and leaves nothing behind."""
     clear()
+    remove_unheld_locks()
     print("the stack is down; nothing of it is left")
 
 
 def clear() -> None:
-    """Ends what runs in the stack's folder, callers first, and removes the folder."""
+    """Ends what runs in the stack's folder, callers first, and removes the folder. Fails of what is left."""
     started = sorted(RUN.glob("vidimus/*.pid"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    for pid in (int(file.read_text()) for file in started):
+    backing = Backing(RUN / "backing")
+    pids = [int(file.read_text()) for file in started]
+    servers = backing.all_pids()
+    for pid in pids:
         if is_of(pid, RUN):
             end(pid)
-    Backing(RUN / "backing").stop()
+    backing.stop()
     if ELSEWHERE.exists():
         drop_elsewhere(**json.loads(ELSEWHERE.read_text()))
-    shutil.rmtree(RUN, ignore_errors=True)
+    left = [f"process {pid}" for pid in [*pids, *servers] if is_of(pid, RUN)]
+    if not left:
+        # While a process runs, its id must be known.
+        shutil.rmtree(RUN, ignore_errors=True)
+        left += [str(path) for path in sorted(RUN.rglob("*")) if not path.is_dir()][:LEFT_SHOWN] or [str(RUN)] * RUN.exists()
+    if left:
+        raise CannotStart("of the stack this is left: " + ", ".join(left))
 
 
 def drop_elsewhere(url: str, prefix: str) -> None:

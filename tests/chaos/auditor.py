@@ -2,13 +2,15 @@
 
 import threading
 import time
+import uuid
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 import grpc
 import urllib3
 from cluster import Cluster
 from history import History
-from stored import ERASED, Blobs, Points, StoredRecord
+from stored import ERASED, PIECE_BYTES, Blobs, Points, StoredPoint, StoredRecord, in_log
 
 INTERVAL_SECONDS = 1.0
 # A look takes longer the more the index has: it takes at most this share of the time.
@@ -67,6 +69,36 @@ def check_stored(history: History, records: list[StoredRecord], photos: set[str]
             history.check("I2", record.photo in photos, f"{record.key}: its photo is gone: {record.photo}")
 
 
+def check_points(history: History, points: dict[str, StoredPoint]) -> None:
+    """I2 and I9 of the index: a live point has its vector, an erased one nothing but its mark."""
+    for face, point in points.items():
+        if point.is_erased:
+            history.check("I9", not point.has_vector and not point.fields, f"{face} is erased, and {point} is left of it")
+        else:
+            history.check("I2", point.has_vector, f"{face} is live, and has no vector")
+
+
+def check_kept(history: History, records: list[StoredRecord]) -> None:
+    """I10, when all has ended in order: of what was acknowledged before, every record has it."""
+    live = {face for record in records for face in record.live}
+    for slot in (slot for slots in history.slots.values() for slot in slots):
+        if slot.pending is None:
+            history.check("I10", slot.live is None or slot.live in live, f"{slot.name}: {slot.live} was lost by ending")
+        history.check("I10", not slot.deleted & live, f"{slot.name}: {slot.deleted & live} are back after ending")
+
+
+def unprojected(records: list[StoredRecord], points: dict[str, StoredPoint]) -> list[str]:
+    """Faces whose point is not what their record says, and points of no record."""
+    found = []
+    wanted = {face: (version, face not in record.live) for record in records for face, version in record.versions.items()}
+    for face in sorted(wanted.keys() | points.keys()):
+        point = points.get(face)
+        stored = (point.version, point.is_erased) if point else None
+        if stored != wanted.get(face):
+            found.append(f"{face}: (version, is erased) is {wanted.get(face)} by its record, {stored} in the index")
+    return found
+
+
 def unnamed_photos(records: list[StoredRecord], photos: set[str]) -> set[str]:
     """Photos that no record names: of attempts that died. Reconciling removes them when they are a day old."""
     return photos - {record.photo for record in records}
@@ -104,11 +136,14 @@ class Watch(threading.Thread):
         A server that is killed while it flushes may come back with points as they were before: what it was told last it is told
         again, and no search is answered until then. So a look that begins after such an answer sees none of them.
         """
-        may_lag = self.history.last_search_asked <= self.cluster.index_killed_at
+        killed_at = self.cluster.index_killed_at
+        may_lag = self.history.last_search_asked <= killed_at
         try:
             now = self.points.versions()
         except grpc.RpcError:
             return
+        # It may have been killed and be back since the look began.
+        may_lag = may_lag or self.cluster.index_killed_at != killed_at
         self.versions = self.history.saw_versions(self.versions, now, may_lag)
 
     def look_at_processes(self) -> None:
@@ -131,30 +166,72 @@ class FinalAudit:
         self.cluster = cluster
         self.history = history
         self.blobs = Blobs(cluster.backing, cluster.name)
+        self.points = Points(cluster.backing, cluster.settings["VIDIMUS__QDRANT__COLLECTION_PREFIX"])
         self.unnamed: set[str] = set()
         self.records = 0
 
     def run(self, clients: dict[str, object], photos: dict[str, list[bytes]]) -> None:
-        """Everything; waits for what may take a moment, and for no longer than that."""
+        """Everything; waits for what may take a moment, and for no longer than that. Reconciling comes last: it mends what it finds."""
         for tenant, client in clients.items():
-            self.await_settled(tenant, client, photos[tenant])
-        self.cluster.admin("reconcile", "--full")
+            self.await_found(tenant, client, photos[tenant])
+        self.await_projected()
+        self.look_at_tenants(clients, photos)
+        self.look_at_blobs()
+        self.look_at_log([photo for of_tenant in photos.values() for photo in of_tenant])
+        self.reconcile()
+        self.look_at_tenants(clients, photos)
+        for member in self.cluster.processes.members:
+            broken = violations_counted(self.cluster.metrics(member.name))
+            self.history.check("metrics", not broken, f"{member.name} counts {broken}")
+
+    def await_found(self, tenant: str, client, photos: list[bytes]) -> None:
+        """I2: everything acknowledged is found; the log's consumer may have to project a little."""
+        wanted = {slot.live for slot in self.history.slots[tenant] if slot.live}
+        deadline = time.monotonic() + SETTLED_SECONDS_MAX
+        while (lacking := wanted - matched(client, photos)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self.history.check("I2", not lacking, f"{tenant}: {lacking} are not found {SETTLED_SECONDS_MAX} s after all was settled")
+
+    def await_projected(self, ours: Callable[[StoredRecord], bool] = lambda _: True) -> None:
+        """The index comes to rest with what the records say; those that are looked at may be some."""
+        deadline = time.monotonic() + SETTLED_SECONDS_MAX
+        while True:
+            records, points = self.blobs.records(), self.points.everything()
+            others = {face for record in records if not ours(record) for face in record.versions}
+            points = {face: point for face, point in points.items() if face not in others}
+            differing = unprojected([record for record in records if ours(record)], points)
+            if not differing or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        text = f"{len(differing)} differ {SETTLED_SECONDS_MAX} s after all was settled: {differing[:3]}"
+        self.history.check("projection", not differing, text)
+        check_points(self.history, points)
+
+    def look_at_tenants(self, clients: dict[str, object], photos: dict[str, list[bytes]]) -> None:
+        """I2, I3 and I4, as tenants see it."""
         for tenant, client in clients.items():
             check_slots(self.history, tenant, listed(client), matched(client, photos[tenant]))
             count = client.describe_collection(CollectionId="staff")["FaceCount"]
             known = sum(1 for slot in self.history.slots[tenant] if slot.live)
             self.history.check("I4", count == known, f"{tenant} has {count} faces, not {known}")
-        self.look_at_blobs()
-        for member in self.cluster.processes.members:
-            broken = violations_counted(self.cluster.metrics(member.name))
-            self.history.check("metrics", not broken, f"{member.name} counts {broken}")
 
-    def await_settled(self, tenant: str, client, photos: list[bytes]) -> None:
-        """The log's consumer may have to project a little."""
-        wanted = {slot.live for slot in self.history.slots[tenant] if slot.live}
-        deadline = time.monotonic() + SETTLED_SECONDS_MAX
-        while not wanted <= matched(client, photos) and time.monotonic() < deadline:
-            time.sleep(0.2)
+    def reconcile(self) -> None:
+        """Reconciling looks at everything, and finds nothing to mend."""
+        found = self.cluster.admin("reconcile", "--full")
+        self.history.check("reconciling", found["compared_records"] >= self.records, f"it has not looked at all: {found}")
+        mended = found["differences"] + found["unreadable_records"]
+        self.history.check("reconciling", mended == 0, f"reconciling found what was left to it: {found}")
+
+    def look_at_log(self, photos: list[bytes]) -> None:
+        """I9, in Kafka: no record there has anything of a photo or of a template."""
+        records = self.blobs.records()
+        images = {uuid.UUID(record.image).bytes for record in records}
+        pieces = {photo[len(photo) // 2 :][:PIECE_BYTES] for photo in photos}
+        pieces |= {template for record in records for template in record.templates}
+        found = in_log(self.cluster.folder / "backing/kafka", images | pieces)
+        self.history.check("I9", not found & pieces, f"{len(found & pieces)} pieces of photos or templates are in the log")
+        # Else this looks at nothing.
+        self.history.check("I9", bool(found & images) or not images, "no image is named in the log that can be read")
 
     def look_at_blobs(self, patience_seconds: float = SETTLED_SECONDS_MAX) -> None:
         """I8 and I9, in S3."""

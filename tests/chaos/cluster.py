@@ -27,6 +27,8 @@ SETTINGS = {
     "VIDIMUS__LEDGER__AUDIT_BATCH_WAIT": "1s",
     "VIDIMUS__LEDGER__RECONCILE_INTERVAL": "30s",
 }
+# Once a process has started, nothing mends what the log's consumers leave: what they leave is found.
+NO_RECONCILING = {"VIDIMUS__LEDGER__RECONCILE_INTERVAL": "1h"}
 
 
 class Cluster(EmbeddedService):
@@ -46,6 +48,11 @@ class Cluster(EmbeddedService):
 
     def start(self) -> None:
         """Starts everything and waits until it is ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties = self.folder / "kafka.properties"
+        # So that an auditor can read what lies there.
+        properties.write_text("compression.type=uncompressed\n")
+        self.backing.environment["KAFKA_PROPERTIES"] = str(properties)
         self.backing.start()
         self.settings = {**SETTINGS, **self.backing.settings(self.name), **self.environment}
         self.processes.prepare()
@@ -91,9 +98,14 @@ class Cluster(EmbeddedService):
         return [popen.pid] if popen is not None else []
 
     def signal(self, name: str, what: signal.Signals) -> None:
-        """Sends a signal to all that is behind a name."""
-        for pid in self.pids(name):
-            os.kill(pid, what)
+        """Sends a signal to all that is behind a name and lives."""
+        if self.is_server(name):
+            for pid in self.backing.pids(name):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, what)
+        elif (popen := self.member(name).popen) is not None:
+            # One that has ended and was waited for is left alone.
+            popen.send_signal(what)
 
     def kill(self, name: str) -> None:
         """Kills it (SIGKILL)."""
@@ -166,10 +178,15 @@ class Cluster(EmbeddedService):
         address = self.member(name).said["operators"]
         return urllib3.request("GET", f"http://{address}/metrics", retries=False, timeout=timeout).data.decode()
 
-    def rss_mib(self, name: str) -> float:
-        """What a process holds in memory."""
+    def rss_mib(self, name: str, what: str = "VmRSS") -> float:
+        """What a process holds in memory; with `VmHWM`, the most that it held since that was forgotten."""
         lines = [line for pid in self.pids(name) for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
-        return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+        return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{what}:"))
+
+    def forget_peak(self, name: str) -> None:
+        """Has a process's peak of memory begin where it is now (proc(5), `clear_refs`)."""
+        for pid in self.pids(name):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def admin_flags(self) -> list[str]:
         return []

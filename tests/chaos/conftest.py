@@ -8,15 +8,17 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "e2e"), str(TESTS.parent / "scripts/stack")]
 
+import guard  # noqa: E402
 from components import missing  # noqa: E402
 from service import cache  # noqa: E402
 
 
 def pytest_sessionstart() -> None:
-    """Says what is missing."""
+    """Says what is missing; what tests start ends with them."""
     lacking = missing()
     if lacking:
         pytest.exit("error: missing: " + "; ".join(lacking), returncode=2)
+    guard.begin()
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,13 @@
 """Clients of users and of the bulk lane."""
 
 import base64
+import time
 
 import grpc
 from clients import Owner, Unknown
 from grpc_client import GrpcClient
 from history import History, Match, Slot
 
-BULK_SECONDS_MAX = 20
 # A channel that has lost its gateway looks for it again this often at least.
 CHANNEL = [("grpc.max_reconnect_backoff_ms", 500), ("grpc.initial_reconnect_backoff_ms", 100)]
 
@@ -100,6 +100,8 @@ class Bulker(Owner):
     """Brings photos in by jobs, which it begins again until every photo is answered, and deletes their faces again."""
 
     kind = "bulker"
+    # How long a job may take; one that is not answered by then is begun again.
+    seconds_max = 20.0
 
     def __init__(self, history: History, tenant: str, api, seed: int, photo: bytes) -> None:
         super().__init__(history, tenant, api, seed, photo)
@@ -147,13 +149,16 @@ class Bulker(Owner):
         photos = [
             {"photo": {"name": slot.name, "external_image_id": slot.name, "bytes": content}} for slot in self.slots
         ]
+        began = time.monotonic()
         try:
             if self.calls is None:
                 self.calls = self.connect()
-            answers = self.calls.bulk([head, *photos], timeout=BULK_SECONDS_MAX)
+            answers = self.calls.bulk([head, *photos], timeout=self.seconds_max)
         except grpc.RpcError as error:
             self.history.called("BulkIndex", "unknown", str(error.code()))
             raise Unknown from error
+        finally:
+            self.history.took("BulkIndex", time.monotonic() - began)
         self.is_acknowledged("BulkIndex")
         return answers
 

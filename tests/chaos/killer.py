@@ -102,6 +102,7 @@ class Killer:
         self.starting = threading.Lock()
         # Processes that were started and have not been seen ready yet, and since when.
         self.started: dict[str, float] = {}
+        # Held while a process is killed or started, and while it is decided that it must be.
         self.supervising = threading.Lock()
 
     def strike(self, round: Round) -> None:
@@ -127,8 +128,10 @@ class Killer:
             finally:
                 self.cluster.signal(strike.victim, signal.SIGCONT)
             return
-        self.cluster.kill(strike.victim)
-        self.started.pop(strike.victim, None)
+        # Else it might be started again, for it had ended by itself, between the two.
+        with self.supervising:
+            self.started.pop(strike.victim, None)
+            self.cluster.kill(strike.victim)
         self.wait(strike.seconds)
         if strike.victim in SERVERS:
             with self.starting:
@@ -137,8 +140,9 @@ class Killer:
         for server in servers:
             server.result()
         # It may be struck again before it is ready.
-        self.cluster.start_process(strike.victim, wait=False)
-        self.started[strike.victim] = time.monotonic()
+        with self.supervising:
+            self.started[strike.victim] = time.monotonic()
+            self.cluster.start_process(strike.victim, wait=False)
 
     def go_on(self) -> None:
         """Ends the run where something is broken, and starts again what ended since a server that it needs at its start was away."""

@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from auditor import FinalAudit, Watch
+from auditor import FinalAudit, Watch, check_kept
 from clients import Client, Enroller, Owner, Snooper, Unknown
-from cluster import Cluster
+from cluster import NO_RECONCILING, Cluster
 from groups import Bulker, Grouper, connector
 from history import History
 from killer import Killer, rounds
@@ -125,11 +125,12 @@ class Run:
         self.killer.await_ready()
         self.cluster.stop_all()
         self.pause()
+        check_kept(self.history, FinalAudit(self.cluster, self.history).blobs.records())
+        self.cluster.settings |= NO_RECONCILING
         self.cluster.start_all()
         self.settle()
         self.audit = FinalAudit(self.cluster, self.history)
         self.audit.run({tenant: self.api(tenant) for tenant in TENANTS}, dict.fromkeys(TENANTS, self.photos))
-        self.history.checks["I10"] += 1
         self.watch.ending.set()
         self.watch.join()
         self.watch.look_at_points()

@@ -1,8 +1,9 @@
-"""What lies in the stores, read behind the service's back: records, photos and audit batches in S3, points in the index."""
+"""What lies in the stores, read behind the service's back: records, photos and audit batches in S3, points, bytes of the log."""
 
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
@@ -14,6 +15,10 @@ PAGE = 1000
 CALL_SECONDS_MAX = 5
 # `record.proto`: the states by number.
 ERASED = 4
+# All that an erased point's payload has.
+MARK = {"dead_part", "version", "erased_at"}
+# So much of a photo or of a template is looked for: nothing else has it by chance.
+PIECE_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,23 @@ class StoredRecord:
     live: tuple[str, ...]
     # Erased faces of which a template is left: there must be none.
     erased_with_template: tuple[str, ...]
+    # Every face's version, erased ones too.
+    versions: dict[str, int]
+    # The beginnings of its faces' templates.
+    templates: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredPoint:
+    """A point, as far as an auditor asks for it."""
+
+    version: int
+    is_erased: bool
+    has_vector: bool
+    # What its payload has besides an erased point's mark.
+    fields: frozenset[str] = frozenset()
+    # It is no face's: it says of which life of the log the index has everything.
+    is_marker: bool = False
 
 
 class Blobs:
@@ -95,6 +117,8 @@ def read_record(key: str, content: bytes) -> StoredRecord:
         photos_to_remove=tuple(photo(named) for named in message.messages(11)),
         live=tuple(live),
         erased_with_template=tuple(face_ids[face] for face in erased if face.has(6)),
+        versions={face_ids[face]: face.number(2) for face in face_ids},
+        templates=tuple(found.content(6)[:PIECE_BYTES] for face in face_ids for found in face.messages(6)),
     )
 
 
@@ -107,23 +131,50 @@ class Points:
 
     def versions(self) -> dict[str, int]:
         """The version of every point, erased ones too."""
-        found: dict[str, int] = {}
-        for collection in self.server.collections(self.prefix):
-            found.update(self._scroll(collection))
-        return found
+        return {face: point.version for face, point in self._all(with_vectors=False)}
 
-    def _scroll(self, collection: str) -> dict[str, int]:
-        found: dict[str, int] = {}
-        after: bytes | None = None
-        while True:
-            fields: list[tuple[int, int | bytes]] = [(1, collection.encode()), (4, PAGE), (6, encoded([(1, 1)]))]
-            if after is not None:
-                fields.append((3, after))
-            answer = self.server.call(SCROLL, encoded(fields))
-            for point in answer.messages(2):
+    def everything(self) -> dict[str, StoredPoint]:
+        """Every point of a face, erased ones too."""
+        return {face: point for face, point in self._all(with_vectors=True) if not point.is_marker}
+
+    def _all(self, with_vectors: bool) -> Iterator[tuple[str, StoredPoint]]:
+        for collection in self.server.collections(self.prefix):
+            for point in self._scroll(collection, with_vectors):
                 payload = {entry.text(1): entry.messages(2)[0] for entry in point.messages(2)}
                 if "version" in payload:
-                    found[point.messages(1)[0].text(2)] = payload["version"].number(3)
+                    yield point.messages(1)[0].text(2), read_point(point, payload)
+
+    def _scroll(self, collection: str, with_vectors: bool) -> Iterator[Message]:
+        asked: list[tuple[int, int | bytes]] = [(1, collection.encode()), (4, PAGE), (6, encoded([(1, 1)]))]
+        asked += [(7, encoded([(1, 1)]))] if with_vectors else []
+        after: list[tuple[int, int | bytes]] = []
+        while True:
+            answer = self.server.call(SCROLL, encoded([*asked, *after]))
+            yield from answer.messages(2)
             if not answer.has(1):
-                return found
-            after = answer.content(1)
+                return
+            after = [(3, answer.content(1))]
+
+
+def read_point(point: Message, payload: dict[str, Message]) -> StoredPoint:
+    """A point of a scroll's answer. Its vectors are one without a name, or some by their names."""
+    vectors = point.messages(4)
+    has_vector = any(each.has(1) or any(named.has(1) for named in each.messages(2)) for each in vectors)
+    is_marker = "enrolled_at" in payload and payload["enrolled_at"].number(3) == 0
+    return StoredPoint(
+        version=payload["version"].number(3),
+        is_erased="dead_part" in payload,
+        has_vector=has_vector,
+        fields=frozenset(payload) - MARK,
+        is_marker=is_marker,
+    )
+
+
+def in_log(folder: Path, pieces: set[bytes]) -> set[bytes]:
+    """Which pieces lie in a segment of a service's topics; the brokers of this folder keep records as they were said, uncompressed."""
+    found: set[bytes] = set()
+    for segment in folder.glob("broker-*/*.*-*/*.log"):
+        # One that was trimmed meanwhile has nothing any more.
+        content = segment.read_bytes() if segment.exists() else b""
+        found |= {piece for piece in pieces - found if piece in content}
+    return found

@@ -1,12 +1,22 @@
 """The auditor notices: each check is given a history that is broken in one way, and one that is not."""
 
 import random
+from dataclasses import replace
 
 import pytest
-from auditor import check_audited, check_slots, check_stored, unnamed_photos, violations_counted
+from auditor import (
+    check_audited,
+    check_kept,
+    check_points,
+    check_slots,
+    check_stored,
+    unnamed_photos,
+    unprojected,
+    violations_counted,
+)
 from history import History, Match, Slot
 from killer import rounds
-from stored import ERASED, StoredRecord, read_record, requests_of_batch
+from stored import ERASED, StoredPoint, StoredRecord, in_log, read_point, read_record, requests_of_batch
 from wire import Damaged, Message, encoded
 
 TENANT = "first"
@@ -121,6 +131,7 @@ def record(**changes) -> StoredRecord:
         "photos_to_remove": (),
         "live": ("face",),
         "erased_with_template": (),
+        "versions": {"face": 9},
     }
     return StoredRecord(**{**sound, **changes})
 
@@ -141,6 +152,73 @@ def test_what_is_stored_is_checked(records, photos, breaks) -> None:
     history = History()
     check_stored(history, records, photos)
     assert broken(history) == breaks
+
+
+LIVE = StoredPoint(9, is_erased=False, has_vector=True, fields=frozenset({"part"}))
+GONE = StoredPoint(9, is_erased=True, has_vector=False)
+
+
+@pytest.mark.parametrize(
+    ("point", "breaks"),
+    [
+        (LIVE, set()),
+        (GONE, set()),
+        (replace(LIVE, has_vector=False), {"I2"}),
+        (replace(GONE, has_vector=True), {"I9"}),
+        (replace(GONE, fields=frozenset({"part"})), {"I9"}),
+    ],
+)
+def test_points_are_checked(point, breaks) -> None:
+    history = History()
+    check_points(history, {"face": point})
+    assert broken(history) == breaks
+
+
+@pytest.mark.parametrize(
+    ("records", "points", "differ"),
+    [
+        ([record()], {"face": LIVE}, 0),
+        ([record(live=())], {"face": GONE}, 0),
+        ([record()], {}, 1),
+        ([record()], {"face": GONE}, 1),
+        ([record()], {"face": replace(LIVE, version=8)}, 1),
+        ([record(live=())], {"face": LIVE}, 1),
+        ([record()], {"face": LIVE, "of no record": GONE}, 1),
+    ],
+)
+def test_what_is_not_projected_is_noticed(records, points, differ) -> None:
+    assert len(unprojected(records, points)) == differ
+
+
+@pytest.mark.parametrize(
+    ("slot", "breaks"),
+    [
+        (Slot("first-1", live="face", deleted={"old"}), set()),
+        (Slot("first-1", live="lost"), {"I10"}),
+        (Slot("first-1", live="lost", pending="delete"), set()),
+        (Slot("first-1", deleted={"face"}), {"I10"}),
+    ],
+)
+def test_what_ending_lost_is_noticed(slot, breaks) -> None:
+    history = History()
+    history.slots[TENANT] = [slot]
+    check_kept(history, [record()])
+    assert broken(history) == breaks
+
+
+def test_what_lies_in_the_log_is_found(tmp_path) -> None:
+    segment = tmp_path / "broker-0/chaos.changes-0/0.log"
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(b"...a piece...")
+    assert in_log(tmp_path, {b"a piece", b"another"}) == {b"a piece"}
+
+
+def test_points_are_read_from_their_bytes() -> None:
+    vector = encoded([(2, encoded([(1, encoded([(1, b"face"), (2, encoded([(1, b"1234")]))]))]))])
+    payload = {"version": Message(encoded([(3, 7)]))}
+    live, mark = payload | {"part": Message(b"")}, payload | {"dead_part": Message(b""), "erased_at": Message(b"")}
+    assert read_point(Message(encoded([(4, vector)])), live) == StoredPoint(7, False, True, frozenset({"part"}))
+    assert read_point(Message(encoded([(4, b"")])), mark) == StoredPoint(7, True, False)
 
 
 def test_photos_that_no_record_names_are_found() -> None:
@@ -165,6 +243,7 @@ def test_records_and_batches_are_read_from_their_bytes() -> None:
     assert read.photo == f"tenants/t/collections/c/photos/2026-01-02/{name}0000-{'0' * 32}"
     assert (read.name, read.state, read.live) == ("first-1", 2, (f"{name}0003",))
     assert read.erased_with_template == (f"{name}0002",)
+    assert read.versions == {f"{name}000{number}": 9 for number in (1, 2, 3)}
     batch = encoded([(1, 1), (6, encoded([(5, b"one")])), (6, encoded([(5, b"two")]))])
     assert requests_of_batch(batch) == ["one", "two"]
 

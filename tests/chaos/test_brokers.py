@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from auditor import FinalAudit
 from brokers import Brokers
-from cluster import Cluster
+from cluster import NO_RECONCILING, Cluster
 from run import TENANTS, Run
 
 BROKERS = 3
@@ -23,6 +23,7 @@ OURS = {"changes", "photos", "dead", "audit", "incarnation"}
 def run(tmp_path: Path, photos):
     """A run over three brokers that nothing is killed in but what the test kills."""
     made = Run(tmp_path, photos, seed=1, cluster=Cluster(tmp_path, counts={}, brokers=BROKERS))
+    made.cluster.environment |= NO_RECONCILING
     try:
         made.start()
         yield made

@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
+import guard
 import pytest
 from service import Key, Service, binary, cache, is_distributed, models
 
@@ -21,6 +22,7 @@ def pytest_sessionstart() -> None:
     ]:
         if not path.exists():
             pytest.exit(f"{path} is missing: run `make {command}`", returncode=2)
+    guard.begin()
     if is_distributed():
         import distributed
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import boto3
+import guard
 from botocore.config import Config
 from service import PATIENT, STOP_SECONDS_MAX, EmbeddedService, binary, models
 
@@ -29,7 +30,9 @@ _backing: Backing | None = None
 def start_backing() -> None:
     """Starts the servers."""
     global _backing
-    _backing = Backing(Path(tempfile.mkdtemp(prefix="vidimus-e2e-")), named_qdrant=named_qdrant())
+    folder = Path(tempfile.mkdtemp(prefix="vidimus-e2e-"))
+    guard.remove_at_end(folder)
+    _backing = Backing(folder, named_qdrant=named_qdrant())
     _backing.start()
 
 
@@ -65,7 +68,11 @@ class DistributedService(EmbeddedService):
 
     def start(self) -> None:
         """Starts every process and waits until each says that it is ready."""
-        self.processes.start(self.own_settings(), models(), binary())
+        try:
+            self.processes.start(self.own_settings(), models(), binary())
+        except BaseException:
+            self.close()
+            raise
         [gateway] = self.processes.of("gateway")
         self.process = gateway.popen
         self.log = self.processes.log(gateway)

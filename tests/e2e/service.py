@@ -27,9 +27,10 @@ def cache() -> Path:
 
 
 def binary() -> Path:
-    """The built program."""
+    """The built program: `VIDIMUS_BINARY`, or the one in `VIDIMUS_PROGRAMS`."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", cache() / "target"))
-    return Path(os.environ.get("VIDIMUS_BINARY", target / "debug/vidimus"))
+    programs = Path(os.environ.get("VIDIMUS_PROGRAMS", target / "debug"))
+    return Path(os.environ.get("VIDIMUS_BINARY", programs / "vidimus"))
 
 
 def models() -> Path:
@@ -67,17 +68,25 @@ class EmbeddedService:
             self.process = subprocess.Popen(
                 self.serve_command() + ["--ready-file", str(ready)], stdout=log, stderr=log, env=environment
             )
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not ready.exists():
-            if self.process.poll() is not None:
-                raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log_end()}")
-            if time.monotonic() > deadline:
-                self.process.kill()
-                raise AssertionError(f"not ready after {START_SECONDS_MAX} s:\n{self.log_end()}")
-            time.sleep(0.02)
+        try:
+            self._await_ready(self.process, ready)
+        except BaseException:
+            # Whoever is not told that it is there does not end it.
+            self.process.kill()
+            self.process.wait()
+            raise
         said = json.loads(ready.read_text())
         assert said["pid"] == self.process.pid
         self.address, self.operators = said["tenants"], said["operators"]
+
+    def _await_ready(self, process: subprocess.Popen[bytes], ready: Path) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not ready.exists():
+            if process.poll() is not None:
+                raise AssertionError(f"it ended with {process.returncode}:\n{self.log_end()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not ready after {START_SECONDS_MAX} s:\n{self.log_end()}")
+            time.sleep(0.02)
 
     def serve_command(self) -> list[str]:
         """The command line, on free ports of this machine alone."""

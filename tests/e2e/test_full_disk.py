@@ -17,18 +17,20 @@ def full(folder: Path, photos, monkeypatch: pytest.MonkeyPatch):
     """A service with two enrolled faces that then finds its disk full: its client and the faces."""
     service = EmbeddedService(folder)
     service.start()
-    key = service.new_tenant("first")
-    client = service.client(key)
-    client.create_collection(CollectionId="staff")
-    faces = []
-    for name, photo in [("obama", photos.obama), ("biden", photos.biden)]:
-        answer = client.index_faces(CollectionId="staff", Image={"Bytes": photo}, ExternalImageId=name)
-        faces.append(answer["FaceRecords"][0]["Face"]["FaceId"])
-    assert service.stop() == 0
-    monkeypatch.setenv("VIDIMUS__STORAGE__RESERVE_BYTES", NO_ROOM)
-    service.start()
-    yield service, service.client(key), faces
-    service.close()
+    try:
+        key = service.new_tenant("first")
+        client = service.client(key)
+        client.create_collection(CollectionId="staff")
+        faces = []
+        for name, photo in [("obama", photos.obama), ("biden", photos.biden)]:
+            answer = client.index_faces(CollectionId="staff", Image={"Bytes": photo}, ExternalImageId=name)
+            faces.append(answer["FaceRecords"][0]["Face"]["FaceId"])
+        assert service.stop() == 0
+        monkeypatch.setenv("VIDIMUS__STORAGE__RESERVE_BYTES", NO_ROOM)
+        service.start()
+        yield service, service.client(key), faces
+    finally:
+        service.close()
 
 
 def test_writes_are_refused_and_search_and_deletion_go_on(full, photos) -> None:

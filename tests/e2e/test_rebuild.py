@@ -165,15 +165,14 @@ def test_what_breaks_off_is_taken_up_when_the_service_starts(own, people, photos
     client, obama, biden = people
     model, _ = shown(own)
     began = begin_rebuild(own)
+    deadline = time.monotonic() + 30
+    while shown(own)[1] == "no" and began.poll() is None:
+        assert time.monotonic() < deadline
     if is_distributed():
         [ledger] = own.processes.of("ledger")
-        time.sleep(2)
-        own.processes.of("ledger")[0].popen.send_signal(signal.SIGKILL)
+        ledger.popen.kill()
         ledger.popen.wait(30)
     else:
-        deadline = time.monotonic() + 30
-        while shown(own)[1] == "no" and began.poll() is None:
-            assert time.monotonic() < deadline
         own.stop(signal.SIGKILL)
     began.communicate(timeout=REBUILD_SECONDS_MAX)
     if is_distributed():

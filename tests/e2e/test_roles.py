@@ -3,12 +3,14 @@
 import datetime
 import ipaddress
 import json
+import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import grpc
+import guard
 import pytest
 import urllib3
 from asking import enrol, search
@@ -41,7 +43,8 @@ class EmbeddingProcess:
         command = [str(binary()), "serve", "--roles", "embedding", "--models", str(models())]
         command += ["--listen-roles", self.address, "--operators", "127.0.0.1:0", "--ready-file", str(ready)]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={"PATH": "", **self.settings})
+            environment = {"PATH": "", guard.MARK: os.environ[guard.MARK], **self.settings}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + START_SECONDS_MAX
         while not ready.exists():
             assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -85,11 +88,13 @@ def addresses(pool: list[EmbeddingProcess], scheme: str = "http") -> str:
 def pool(folder: Path):
     """Two embedding processes."""
     processes = [EmbeddingProcess(folder / name) for name in ("first", "second")]
-    for process in processes:
-        process.start()
-    yield processes
-    for process in processes:
-        process.close()
+    try:
+        for process in processes:
+            process.start()
+        yield processes
+    finally:
+        for process in processes:
+            process.close()
 
 
 @pytest.fixture

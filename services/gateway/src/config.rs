@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vidimus_domain::limits::PHOTO_BYTES_MAX;
+use vidimus_domain::limits::{PHOTO_BYTES_MAX, PHOTO_OBJECT_BYTES_MAX};
+use vidimus_runtime::bulk::ACCEPTING_BYTES_MAX;
 
 /// Limits of one gateway process. The defaults suit a machine with 2 to 16 cores.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -71,6 +72,10 @@ impl Default for TenantLimits {
 
 /// Largest body: two photos of the largest size in base64 (CompareFaces), and room for the rest of the request.
 pub const BODY_BYTES_MAX: usize = 2 * PHOTO_BYTES_MAX.div_ceil(3) * 4 + 512 * 1024;
+/// Bytes that a bulk job's stream takes of its tenant's room, while it lasts: what it accepts, and what it has read of the next.
+pub(crate) const BULK_ROOM_BYTES: usize = ACCEPTING_BYTES_MAX + PHOTO_BYTES_MAX;
+/// A bulk job takes the most room at once. With less some calls would be refused for ever.
+const _: () = assert!(BULK_ROOM_BYTES >= BODY_BYTES_MAX && BULK_ROOM_BYTES >= PHOTO_OBJECT_BYTES_MAX);
 /// Bytes of a refused body that are read and thrown away, so that the client reads the refusal and not a broken pipe.
 pub const DRAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest head of a request.
@@ -100,14 +105,14 @@ impl GatewayConfig {
         if self.requests_in_flight_max == 0 || self.connections_max == 0 {
             return Err("requests_in_flight_max and connections_max must be at least 1".to_owned());
         }
-        if self.bytes_in_flight_max < BODY_BYTES_MAX || self.bytes_in_flight_max > u32::MAX as usize {
-            let least = format!("one body ({BODY_BYTES_MAX})");
+        if self.bytes_in_flight_max < BULK_ROOM_BYTES || self.bytes_in_flight_max > u32::MAX as usize {
+            let least = format!("one bulk job's ({BULK_ROOM_BYTES})");
             return Err(format!("bytes_in_flight_max must be at least {least} and at most {}", u32::MAX));
         }
         if self.tenant_limits.requests_in_flight_max == 0
-            || self.tenant_limits.bytes_in_flight_max < BODY_BYTES_MAX
+            || self.tenant_limits.bytes_in_flight_max < BULK_ROOM_BYTES
         {
-            let least = format!("tenant_limits.bytes_in_flight_max at least one body ({BODY_BYTES_MAX})");
+            let least = format!("tenant_limits.bytes_in_flight_max at least one bulk job's ({BULK_ROOM_BYTES})");
             return Err(format!("tenant_limits.requests_in_flight_max must be at least 1, {least}"));
         }
         let waits = [self.body_read_timeout, self.head_read_timeout, self.call_timeout];
@@ -129,7 +134,7 @@ mod tests {
         for wrong in [
             GatewayConfig { requests_in_flight_max: 0, ..fine.clone() },
             GatewayConfig { connections_max: 0, ..fine.clone() },
-            GatewayConfig { bytes_in_flight_max: BODY_BYTES_MAX - 1, ..fine.clone() },
+            GatewayConfig { bytes_in_flight_max: BULK_ROOM_BYTES - 1, ..fine.clone() },
             GatewayConfig { bytes_in_flight_max: u32::MAX as usize + 1, ..fine.clone() },
             GatewayConfig { call_timeout: Duration::ZERO, ..fine },
         ] {

@@ -12,7 +12,7 @@ use vidimus_domain::limits::PHOTO_BYTES_MAX;
 use vidimus_domain::{ErrorCode, FaceId, Failure, ImageId};
 use vidimus_proto::api;
 use vidimus_proto::internal::v1;
-use vidimus_runtime::bulk::{ACCEPTING_BYTES_MAX, BulkJob, JobAnswer, JobAnswers, JobPhoto};
+use vidimus_runtime::bulk::{BulkJob, JobAnswer, JobAnswers, JobPhoto};
 
 use super::Call;
 use super::streams::Stream;
@@ -22,8 +22,6 @@ use crate::services::collection_ref;
 
 /// The method's name.
 pub(super) const METHOD: &str = "BulkIndex";
-/// Bytes that one stream takes of its tenant's room, while it lasts: what it accepts, and what it has read of the next.
-pub(super) const ROOM_BYTES: usize = ACCEPTING_BYTES_MAX + PHOTO_BYTES_MAX;
 
 /// An open stream of answers.
 struct Open {

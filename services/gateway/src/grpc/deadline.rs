@@ -20,7 +20,8 @@ pub(super) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, ApiError
 
 /// The caller's deadline, or the gateway's own, has passed.
 pub(super) fn exceeded() -> ApiError {
-    ApiError::new(ErrorType::DeadlineExceeded, "The deadline has passed.")
+    let error = ApiError::new(ErrorType::DeadlineExceeded, "The deadline has passed.");
+    ApiError { retry_after: Some(Duration::from_secs(1)), ..error }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use vidimus_runtime::transport::Health;
 
 use crate::admission::Permit;
 use crate::body;
-use crate::config::BODY_BYTES_MAX;
+use crate::config::{BODY_BYTES_MAX, BULK_ROOM_BYTES};
 use crate::error::ApiError;
 use crate::gateway::{Gateway, Inner, Note, SUCCEEDED, retry_id};
 use crate::options::Options;
@@ -121,7 +121,7 @@ async fn process(
     let admission = inner.admission.tenant(access.tenant.id);
     let permit = admission.request()?;
     let (body, room) = if note.operation == bulk::METHOD {
-        (body, admission.bytes(bulk::ROOM_BYTES)?)
+        (body, admission.bytes(BULK_ROOM_BYTES)?)
     } else {
         let held = body::read(body, &admission, timeout).await?;
         note.body_bytes = held.bytes.len();
