@@ -112,7 +112,8 @@ impl GatewayConfig {
         if self.tenant_limits.requests_in_flight_max == 0
             || self.tenant_limits.bytes_in_flight_max < BULK_ROOM_BYTES
         {
-            let least = format!("tenant_limits.bytes_in_flight_max at least one bulk job's ({BULK_ROOM_BYTES})");
+            let least =
+                format!("tenant_limits.bytes_in_flight_max at least one bulk job's ({BULK_ROOM_BYTES})");
             return Err(format!("tenant_limits.requests_in_flight_max must be at least 1, {least}"));
         }
         let waits = [self.body_read_timeout, self.head_read_timeout, self.call_timeout];
