@@ -101,9 +101,14 @@ impl World {
 
     /// A ledger that counts in this registry.
     pub fn ledger_counted(&self, registry: &mut Registry) -> Arc<Ledger> {
+        self.ledger_on(self.log.clone(), registry)
+    }
+
+    /// The same with another log.
+    pub fn ledger_on(&self, log: Arc<dyn EventLog>, registry: &mut Registry) -> Arc<Ledger> {
         let deps = LedgerDeps {
             blobs: self.blobs.clone(),
-            log: self.log.clone(),
+            log,
             index: self.index.clone(),
             catalog: self.catalog.clone(),
             clock: self.clock.clone(),
