@@ -1,10 +1,11 @@
 //! Trimming: the log lets go of what every configured group has committed, and of nothing else. A group without a commit
-//! counts as zero. What it looks at on the way says how far each group is behind.
+//! counts as zero. What it looks at on the way says how far each group is behind; where it cannot look, nothing is said.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vidimus_ports::consumer_group::lag;
-use vidimus_ports::{EventLog, PortResult, Position, Topic};
+use vidimus_ports::{Committed, EventLog, PortResult, Position, Topic, TopicState};
 use vidimus_runtime::shutdown::Shutdown;
 
 use crate::metrics::{LagLabel, Metrics};
@@ -18,11 +19,19 @@ pub(crate) struct Trimmer {
     pub(crate) shutdown: Shutdown,
 }
 
+/// What a look at a topic says.
+struct Look {
+    states: Vec<TopicState>,
+    /// Of each group.
+    commits: Vec<Vec<Committed>>,
+}
+
 impl Trimmer {
     pub(crate) async fn run(self) {
+        let mut told = BTreeMap::new();
         while !self.shutdown.has_begun() {
             for topic in Topic::ALL {
-                if let Err(error) = self.trim(&*self.deps.log, topic).await {
+                if let Err(error) = self.trim(topic, told.entry(topic.name()).or_default()).await {
                     tracing::warn!(%error, topic = topic.name(), "trimming failed; it is tried again");
                 }
             }
@@ -33,20 +42,20 @@ impl Trimmer {
         }
     }
 
-    async fn trim(&self, log: &dyn EventLog, topic: Topic) -> PortResult<()> {
-        let groups = topic.groups();
-        if groups.is_empty() {
-            return Ok(());
-        }
-        let mut commits = Vec::new();
-        for group in groups {
-            commits.push(log.committed(topic, group).await?);
-        }
-        let states = log.state(topic).await?;
-        for (group, committed) in groups.iter().zip(&commits) {
+    /// Trims a topic and tells how far its groups are behind. What was `told` last time is told no more where the log fails.
+    async fn trim(&self, topic: Topic, told: &mut Vec<LagLabel>) -> PortResult<()> {
+        let log = &*self.deps.log;
+        let Look { states, commits } = look(log, topic).await.inspect_err(|_| {
+            for label in told.iter() {
+                self.metrics.lag.remove(label);
+            }
+        })?;
+        told.clear();
+        for (group, committed) in topic.groups().iter().zip(&commits) {
             for (partition, records) in lag(&states, committed) {
                 let label = LagLabel { topic: topic.name(), group, partition };
                 self.metrics.lag.get_or_create(&label).set(i64::try_from(records).unwrap_or(i64::MAX));
+                told.push(label);
             }
         }
         for partition in states {
@@ -61,4 +70,12 @@ impl Trimmer {
         }
         Ok(())
     }
+}
+
+async fn look(log: &dyn EventLog, topic: Topic) -> PortResult<Look> {
+    let mut commits = Vec::new();
+    for group in topic.groups() {
+        commits.push(log.committed(topic, group).await?);
+    }
+    Ok(Look { states: log.state(topic).await?, commits })
 }

@@ -7,8 +7,11 @@ mod side_by_side;
 mod sweep;
 mod world;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use prost::Message;
@@ -18,7 +21,11 @@ use vidimus_domain::record::{PhotoKey, Record};
 use vidimus_domain::retention::Horizon;
 use vidimus_domain::{FaceNumber, Nonce};
 use vidimus_ledger::Walk;
-use vidimus_ports::{Append, BlobStore, EventLog, FaceIndex, Listing, PutCondition, Topic};
+use vidimus_ports::faulty::{FaultyEventLog, Interference, Moment, Stage};
+use vidimus_ports::{
+    Append, BlobStore, EventLog, FaceIndex, Listing, PortError, PortErrorKind, PortResult, PutCondition,
+    Topic,
+};
 use vidimus_proto::internal::v1;
 use vidimus_runtime::client_tokens::{ClientTokens, TokenUse};
 use world::World;
@@ -291,6 +298,46 @@ async fn how_far_a_group_is_behind_is_told() {
     world.until(async || told("vidimus.changes", "indexing", change.partition, 1)).await;
     let audit = world.audit_partition().await;
     world.until(async || told("vidimus.audit", "ledger", audit, 0)).await;
+}
+
+/// Fails all that is read of a log, where it is away.
+#[derive(Default)]
+struct Away(AtomicBool);
+
+#[async_trait]
+impl Interference for Away {
+    async fn at(&self, stage: Stage, _: Moment) -> PortResult<()> {
+        if stage == Stage::LogRead && self.0.load(Ordering::Relaxed) {
+            return Err(PortError::new(PortErrorKind::Unavailable, "read log"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn how_far_a_group_is_behind_is_not_told_while_the_log_is_away() {
+    let world = World::new().await;
+    let change = world.log.append(Topic::Changes, Append::new(b"image", "change")).await.unwrap();
+    let away = Arc::new(Away::default());
+    let mut registry = Registry::default();
+    let ledger =
+        world.ledger_on(Arc::new(FaultyEventLog::new(world.log.clone(), away.clone())), &mut registry);
+    world.start(&ledger);
+    let tells = |what: &str| {
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text.contains(what)
+    };
+    let series = "vidimus_log_lag_records{";
+    let value = format!(
+        "vidimus_log_lag_records{{topic=\"vidimus.changes\",group=\"indexing\",partition=\"{}\"}} 1\n",
+        change.partition
+    );
+    world.until(async || tells(&value)).await;
+    away.0.store(true, Ordering::Relaxed);
+    world.until(async || !tells(series)).await;
+    away.0.store(false, Ordering::Relaxed);
+    world.until(async || tells(&value)).await;
 }
 
 #[tokio::test]

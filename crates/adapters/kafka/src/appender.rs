@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use vidimus_ports::{Append, PortError, PortErrorKind, PortResult, Position};
 
 use crate::client::{Context, OffThread};
 use crate::config::{KafkaConfig, millis};
-use crate::error::port_error;
+use crate::error::{code, port_error};
 use crate::metrics::KafkaMetrics;
 
 /// Appends that wait for the brokers; more are refused.
@@ -73,12 +73,12 @@ impl Appender {
         });
         let message =
             FutureRecord::to(topic).key(&record.key[..]).payload(&record.payload[..]).headers(headers);
-        let sent = producer.send_result(message).map_err(|(error, _)| port_error(CONTEXT)(error))?;
+        let sent = producer.send_result(message).map_err(|(error, _)| not_appended(error))?;
         let unanswered = |reason| PortError::new(PortErrorKind::Unavailable, CONTEXT).because(reason);
         let answer = tokio::time::timeout(self.timeout + GRACE, sent).await;
         let answer = answer.map_err(|_| unanswered("no answer in time"))?;
         let delivered = answer.map_err(|_| unanswered("the producer was ended"))?;
-        let place = delivered.map_err(|(error, _)| port_error(CONTEXT)(error))?;
+        let place = delivered.map_err(|(error, _)| not_appended(error))?;
         appended_at(place.partition, place.offset)
     }
 
@@ -100,6 +100,15 @@ impl Appender {
 
 fn make(client: &ClientConfig) -> KafkaResult<Client> {
     Ok(OffThread::new(FutureProducer::from_config_and_context(client, Context::default())?))
+}
+
+/// Why a record was not appended. The library chose its partition of those that the topic had: one that is not there was lost with it.
+fn not_appended(error: KafkaError) -> PortError {
+    const CONTEXT: &str = "append to log";
+    if code(&error) == Some(RDKafkaErrorCode::UnknownPartition) {
+        return PortError::new(PortErrorKind::NotFound, CONTEXT).because(error);
+    }
+    port_error(CONTEXT)(error)
 }
 
 /// Where a record was appended. A leader that took over knows that it has a record that is sent again, and not always where: then
@@ -128,6 +137,8 @@ mod tests {
     #[test]
     fn an_append_whose_place_is_not_known_is_for_asking_again() {
         assert_eq!(appended_at(1, 7).unwrap(), Position { partition: 1, offset: 7 });
+        let lost = not_appended(KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition));
+        assert_eq!(lost.kind(), PortErrorKind::NotFound, "which the log says to be for asking again");
         // RD_KAFKA_OFFSET_INVALID, which the library says of a record that a leader has already.
         let error = appended_at(1, -1001).unwrap_err();
         assert!(error.is_retryable() && error.kind() == PortErrorKind::Unavailable, "{error}");

@@ -168,7 +168,9 @@ impl KafkaConfig {
             .set("socket.keepalive.enable", "true")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
-            // What is asked for by name must be there: it is made with what it needs, or not at all.
+            // What is asked for by name must be there: it is made with what it needs, or not at all. A producer would otherwise have
+            // brokers that make topics (Kafka's default) make a lost one again with their own settings, which delete by age.
+            .set("allow.auto.create.topics", "false")
             .set("topic.metadata.propagation.max.ms", "5000")
             .set("enable.metrics.push", "false");
         let Security { tls, ca_file, certificate_file, key_file } = &self.security;

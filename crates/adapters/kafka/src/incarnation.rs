@@ -1,8 +1,20 @@
-//! The log's life, named by the first record of a topic of its own.
+//! The log's life, named by records of a topic of its own.
 //!
-//! Whoever finds that topic empty appends a random nonce; the oldest one counts, so all that race for it agree. It is lost
-//! with the cluster's data. Where only some topics were lost, whoever makes them anew appends another nonce and trims the
-//! older ones, so that offsets of the lost topics are never taken for those of the new ones.
+//! A record is a random nonce, or says that a nonce's life has ended. The nonce that counts is the first after the last end of one
+//! that counted, so all that race to begin a life agree; and an end of a nonce that does not count any more, said by one who was slow,
+//! ends nothing. What is said is appended, since what brokers have trimmed may be there again after a power loss.
+//!
+//! It is lost with the cluster's data. Where only some topics were lost, offsets of those must never be taken for offsets of the new ones:
+//! batches of audit records bear the name of the life and an offset. Whoever makes them anew does so in this order:
+//!
+//! 1. It reads the nonce that counts, then looks which topics are missing.
+//! 2. Where one is, it says that the nonce's life has ended.
+//! 3. It makes the missing topics.
+//! 4. It reads the nonce that counts, and appends one if there is none.
+//!
+//! A process that dies before 2 has changed nothing. One that dies after 2 leaves no nonce that counts, and whoever comes next goes on
+//! at 3 or 4. Whoever finds the new topics there comes to 4 after another's 2, and never reads the old nonce. Two that make the same
+//! topics agree on one nonce, or at worst begin two lives, which does no harm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +32,9 @@ use crate::error::{panicked, port_error};
 use crate::queries::{Deadline, Queries};
 
 const CONTEXT: &str = "read the log's incarnation";
-/// One wait for the record.
+/// The key of a record that says that the nonce in it counts no more.
+const ENDED: &[u8] = b"ended";
+/// One wait for records.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// What the incarnation is read and begun with.
@@ -52,8 +66,14 @@ impl Incarnation {
     }
 
     /// Appends a nonce.
-    pub(crate) async fn append(&self) -> PortResult<Position> {
+    async fn append(&self) -> PortResult<Position> {
         self.appender.append(&self.topic, &Append::new(b"", self.random.nonce().to_bytes().to_vec())).await
+    }
+
+    /// Has `nonce` count no more.
+    pub(crate) async fn end(&self, nonce: Nonce) -> PortResult<()> {
+        let record = Append::new(ENDED, nonce.to_bytes().to_vec());
+        self.appender.append(&self.topic, &record).await.map(drop)
     }
 
     /// The nonce that counts; none where there is none.
@@ -65,32 +85,82 @@ impl Incarnation {
     fn read_blocking(&self) -> PortResult<Option<Nonce>> {
         let deadline = self.queries.deadline();
         let (first, next) = self.queries.bounds(&self.topic, 0, deadline)?;
-        if first == next {
-            return Ok(None);
+        let mut life = Life::default();
+        if first < next {
+            self.read_records(first, next, deadline, &mut life)?;
         }
-        let payload = self.read_at(first, deadline)?;
-        let nonce = Nonce::from_bytes(&payload);
-        nonce.map(Some).map_err(|error| PortError::new(PortErrorKind::Corrupt, CONTEXT).because(error))
+        Ok(life.0)
     }
 
-    /// The payload of the oldest record from `offset` on.
-    fn read_at(&self, offset: u64, deadline: Deadline) -> PortResult<Vec<u8>> {
+    /// Reads the records from `first` to before `next`.
+    fn read_records(&self, first: u64, next: u64, deadline: Deadline, life: &mut Life) -> PortResult<()> {
         let failed = port_error(CONTEXT);
         let consumer: BaseConsumer<Context> =
             BaseConsumer::from_config_and_context(&self.client, Context::default()).map_err(&failed)?;
         let mut place = TopicPartitionList::new();
-        let start = Offset::Offset(offset.cast_signed());
+        let start = Offset::Offset(first.cast_signed());
         place.add_partition_offset(&self.topic, 0, start).map_err(&failed)?;
         consumer.assign(&place).map_err(&failed)?;
         let mut trouble = None;
         while !deadline.has_passed() {
             match consumer.poll(WAIT.min(deadline.left())) {
-                Some(Ok(message)) => return Ok(message.payload().unwrap_or_default().to_vec()),
+                Some(Ok(message)) => {
+                    life.hear(message.key().unwrap_or_default(), message.payload().unwrap_or_default())?;
+                    if message.offset() + 1 >= next.cast_signed() {
+                        return Ok(());
+                    }
+                }
                 // It tries again by itself.
                 Some(Err(error)) => trouble = Some(error),
                 None => {}
             }
         }
         Err(failed(trouble.unwrap_or(KafkaError::NoMessageReceived)))
+    }
+}
+
+/// The nonce that counts after the records so far.
+#[derive(Debug, Default)]
+struct Life(Option<Nonce>);
+
+impl Life {
+    /// The next record.
+    fn hear(&mut self, key: &[u8], payload: &[u8]) -> PortResult<()> {
+        let corrupt = |error| PortError::new(PortErrorKind::Corrupt, CONTEXT).because(error);
+        let nonce = Nonce::from_bytes(payload).map_err(corrupt)?;
+        if key != ENDED {
+            self.0.get_or_insert(nonce);
+        } else if self.0 == Some(nonce) {
+            self.0 = None;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_nonce_after_the_last_end_counts() {
+        const NEW: &[u8] = b"";
+        type Record = (&'static [u8], u8);
+        let cases: [(&[Record], Option<u8>); 6] = [
+            (&[], None),
+            (&[(NEW, 1), (NEW, 2)], Some(1)),
+            (&[(NEW, 1), (NEW, 2), (ENDED, 1)], None),
+            (&[(NEW, 1), (ENDED, 1), (NEW, 3), (NEW, 4)], Some(3)),
+            // It was slow to say so.
+            (&[(NEW, 1), (ENDED, 1), (NEW, 3), (ENDED, 1)], Some(3)),
+            (&[(NEW, 1), (NEW, 2), (ENDED, 2)], Some(1)),
+        ];
+        for (records, counts) in cases {
+            let mut life = Life::default();
+            for (key, nonce) in records {
+                life.hear(key, &[*nonce; 16]).unwrap();
+            }
+            assert_eq!(life.0, counts.map(|nonce| Nonce::from_random([nonce; 16])), "{records:?}");
+        }
+        assert_eq!(Life::default().hear(b"", b"short").unwrap_err().kind(), PortErrorKind::Corrupt);
     }
 }

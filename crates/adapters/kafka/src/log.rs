@@ -1,6 +1,5 @@
 //! The log itself: what the port's calls come to.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,23 +103,28 @@ impl KafkaEventLog {
         tokio::time::timeout(patience, left).await.is_ok()
     }
 
-    /// Makes what is missing, the incarnation's topic last: so whoever finds it finds the others too, unless they were lost.
-    async fn prepare(&self) -> Result<(), OpenError> {
+    /// Makes what is missing, the incarnation's topic last: so whoever finds it finds the others too, unless they were lost. The order of
+    /// steps is what [`Incarnation`] stands on. Returns the name of the log's life.
+    async fn prepare(&self) -> Result<Nonce, OpenError> {
         let topics = Topics { config: &self.config, admin: &self.admin, queries: &self.queries };
-        let present: BTreeSet<String> = topics.present().await?;
-        let lived = present.contains(&self.incarnation.topic)
-            && self.when_known(|| self.incarnation.read()).await?.is_some();
+        let lives = topics.present().await?.contains(&self.incarnation.topic);
+        let life = if lives { self.when_known(|| self.incarnation.read()).await? } else { None };
         let partitions = self.config.partitions;
         let wanted = Topic::ALL.map(|topic| Wanted { name: self.config.topic(topic), partitions });
-        let made = topics.ensure(&wanted).await?;
-        topics.ensure(&[Wanted { name: self.incarnation.topic.clone(), partitions: 1 }]).await?;
-        if made && lived {
-            tracing::error!("topics were lost and made anew: the log begins another life");
-            let begin = self.incarnation.append().await?;
-            self.delete_before(&self.incarnation.topic, begin).await?;
+        let missing = topics.missing(&wanted).await?;
+        if let Some(nonce) = life
+            && !missing.is_empty()
+        {
+            let lost: Vec<&str> = missing.iter().map(|topic| topic.name.as_str()).collect();
+            tracing::error!(?lost, "topics were lost and are made anew: the log begins another life");
+            self.incarnation.end(nonce).await?;
         }
-        self.when_known(|| self.incarnation.read_or_begin()).await?;
-        Ok(())
+        topics.make(&missing).await?;
+        topics.check(&wanted).await?;
+        let named = [Wanted { name: self.incarnation.topic.clone(), partitions: 1 }];
+        topics.make(&topics.missing(&named).await?).await?;
+        topics.check(&named).await?;
+        Ok(self.when_known(|| self.incarnation.read_or_begin()).await?)
     }
 
     /// Asks of a topic that is there, again where a broker does not know it yet, or not yet that it leads it: each hears of a new one in
@@ -215,6 +219,10 @@ impl EventLog for KafkaEventLog {
     }
 
     async fn incarnation(&self) -> PortResult<Nonce> {
-        self.incarnation.read_or_begin().await.map_err(later_where_lost)
+        match self.incarnation.read().await.map_err(later_where_lost)? {
+            Some(nonce) => Ok(nonce),
+            // Topics were lost, and whoever began to make them anew has not come to the end, or never will.
+            None => Ok(self.prepare().await?),
+        }
     }
 }

@@ -10,6 +10,7 @@ use vidimus_ports::Topic;
 #[derive(Clone, Debug, Default)]
 pub struct KafkaMetrics {
     skips: Family<Skip, Counter>,
+    damages: Family<Damage, Counter>,
     fenced: Counter,
     producers: Counter,
 }
@@ -18,6 +19,11 @@ pub struct KafkaMetrics {
 struct Skip {
     topic: &'static str,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Damage {
+    topic: &'static str,
 }
 
 impl KafkaMetrics {
@@ -29,6 +35,11 @@ impl KafkaMetrics {
             "vidimus_log_skips",
             "Times that a consumer could not go on at its commit: the log was trimmed past it, or begun anew",
             metrics.skips.clone(),
+        );
+        registry.register(
+            "vidimus_log_damages",
+            "Times that a consumer met records that cannot be read, and began again at its commit",
+            metrics.damages.clone(),
         );
         registry.register(
             "vidimus_log_commits_ignored",
@@ -46,6 +57,11 @@ impl KafkaMetrics {
     /// A consumer went on elsewhere than at its commit.
     pub(crate) fn skipped(&self, topic: Topic, reason: &'static str) {
         self.skips.get_or_create(&Skip { topic: topic.name(), reason }).inc();
+    }
+
+    /// A consumer met records that cannot be read.
+    pub(crate) fn damaged(&self, topic: Topic) {
+        self.damages.get_or_create(&Damage { topic: topic.name() }).inc();
     }
 
     /// A commit had no effect.

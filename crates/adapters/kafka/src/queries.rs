@@ -71,13 +71,15 @@ impl Queries {
     /// What the cluster says of all topics; where it cannot be reached, with the reason. Never makes one.
     pub(crate) fn reach(&self) -> Result<Metadata, OpenError> {
         serve(&self.client);
-        self.client.context().forget_trouble();
         let deadline = self.deadline();
         let mut asked = self.client.fetch_metadata(None, FIRST_LOOK.min(self.timeout));
         if asked.is_err() && !self.trouble().is_some_and(|trouble| trouble.is_refusal) {
             asked = self.client.fetch_metadata(None, deadline.left());
         }
-        asked.map_err(|source| OpenError::Unreachable { source, said: self.why() })
+        let metadata = asked.map_err(|source| OpenError::Unreachable { source, said: self.why() })?;
+        // Not before it answers: what was met before the first question is the reason too, and the library does not say the same again soon.
+        self.client.context().forget_trouble();
+        Ok(metadata)
     }
 
     /// Why no broker lets the service in, as far as it is known: one that asks for TLS or a password may hang up without a word.

@@ -3,6 +3,12 @@
 //! A thread polls the client, which is what keeps the consumer in its group and serves rebalances, and puts records into a
 //! bounded buffer that [`Subscription::next`] takes from. What was taken away from the consumer leaves the buffer at once.
 //!
+//! A partition that is to go to another consumer is let go of once what was given out of it is committed, or two seconds have passed: so a
+//! rebalance gives little twice. Nothing of it is given out meanwhile, and commits are served.
+//!
+//! What the client library leaves out on its way was trimmed, if the log says so, or is damaged: then the consumer ends, and nobody commits
+//! past it.
+//!
 //! A commit is made only for a partition that is the consumer's, and a partition is let go of only when no commit is under
 //! way: so no commit is ever sent in the name of a membership that it was not made in. One that is sent by a process
 //! that slept through the loss of its membership bears the old generation, and the group's coordinator refuses it.
@@ -21,16 +27,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use vidimus_ports::{Committed, LogRecord, PortError, PortErrorKind, PortResult, Subscription, Topic};
 
+use crate::config::millis;
 use crate::error::{panicked, port_error};
 use crate::metrics::KafkaMetrics;
 use member::{Member, Shared};
+use places::WORK_MAX;
 
 /// After this long without a sign of life a consumer's partitions are given to others.
 const SESSION_TIMEOUT: &str = "6000";
 /// How often it gives one.
 const HEARTBEAT: &str = "2000";
-/// The longest that a consumer may leave its buffer full: then its partitions are given to others.
-const WORK_MAX: &str = "300000";
 /// Kilobytes that the client library reads ahead.
 const READ_AHEAD_KILOBYTES: &str = "16384";
 /// Of the audit, the broker gathers so many bytes, or waits so many milliseconds, before it answers: its records wait for a batch
@@ -78,7 +84,7 @@ impl Consumer {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", SESSION_TIMEOUT)
             .set("heartbeat.interval.ms", HEARTBEAT)
-            .set("max.poll.interval.ms", WORK_MAX)
+            .set("max.poll.interval.ms", millis(WORK_MAX))
             .set("queued.max.messages.kbytes", READ_AHEAD_KILOBYTES)
             .set("fetch.error.backoff.ms", "100")
             .set("check.crcs", "true");

@@ -49,16 +49,19 @@ impl Topics<'_> {
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
-    /// Makes the topics that are missing and checks all of them. Returns whether any was made by this call.
-    pub(crate) async fn ensure(&self, wanted: &[Wanted]) -> Result<bool, OpenError> {
+    /// Those that are not there.
+    pub(crate) async fn missing<'w>(&self, wanted: &'w [Wanted]) -> Result<Vec<&'w Wanted>, OpenError> {
         let present = self.present().await?;
-        let missing: Vec<&Wanted> = wanted.iter().filter(|wanted| !present.contains(&wanted.name)).collect();
-        let made = !missing.is_empty() && self.make(&missing).await?;
+        Ok(wanted.iter().filter(|wanted| !present.contains(&wanted.name)).collect())
+    }
+
+    /// Checks topics; those that were made just now are waited for.
+    pub(crate) async fn check(&self, wanted: &[Wanted]) -> Result<(), OpenError> {
         let mut found = self.wait_until_led(wanted).await?;
         self.read_settings(wanted, &mut found).await?;
         let faults: Vec<String> =
             wanted.iter().flat_map(|wanted| faults(wanted, found.get(&wanted.name), self.config)).collect();
-        if faults.is_empty() { Ok(made) } else { Err(OpenError::Topics(faults)) }
+        if faults.is_empty() { Ok(()) } else { Err(OpenError::Topics(faults)) }
     }
 
     async fn metadata(&self) -> Result<Metadata, OpenError> {
@@ -66,8 +69,12 @@ impl Topics<'_> {
         tokio::task::spawn_blocking(move || queries.reach()).await.map_err(panicked)?
     }
 
-    async fn make(&self, missing: &[&Wanted]) -> Result<bool, OpenError> {
+    /// Makes topics.
+    pub(crate) async fn make(&self, missing: &[&Wanted]) -> Result<(), OpenError> {
         const DOING: &str = "make topics";
+        if missing.is_empty() {
+            return Ok(());
+        }
         let settings = settings(self.config);
         let mut topics = Vec::new();
         for wanted in missing {
@@ -80,13 +87,9 @@ impl Topics<'_> {
         }
         let results =
             self.admin.create_topics(&topics, &self.options()).await.map_err(OpenError::cluster(DOING))?;
-        let mut made = false;
         for result in results {
             match result {
-                Ok(topic) => {
-                    tracing::info!(topic, "made the topic");
-                    made = true;
-                }
+                Ok(topic) => tracing::info!(topic, "made the topic"),
                 // Another process was faster; what it made is checked.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => {
@@ -94,7 +97,7 @@ impl Topics<'_> {
                 }
             }
         }
-        Ok(made)
+        Ok(())
     }
 
     fn options(&self) -> AdminOptions {
@@ -225,6 +228,13 @@ fn faults(wanted: &Wanted, found: Option<&Found>, config: &KafkaConfig) -> Vec<S
             "topic {name} has a partition of {has} replicas, and {asked} are asked for: add some"
         ));
     }
+    let in_sync = found.settings.get("min.insync.replicas").and_then(|has| has.parse::<usize>().ok());
+    if let Some(in_sync) = in_sync.filter(|in_sync| *in_sync > found.replicas_min) {
+        let replicas = found.replicas_min;
+        faults.push(format!(
+            "topic {name} has min.insync.replicas = {in_sync}, and a partition of {replicas} replicas: nothing can ever be appended to it"
+        ));
+    }
     for (setting, value) in settings(config) {
         let has = found.settings.get(setting).map_or("nothing", String::as_str);
         let at_least = |reason| {
@@ -245,7 +255,9 @@ fn faults(wanted: &Wanted, found: Option<&Found>, config: &KafkaConfig) -> Vec<S
             "retention.ms" | "retention.bytes" => {
                 exactly("records would be deleted before they are consumed")
             }
-            // Whoever made it as the only replica may have a disk that needs no syncs.
+            "flush.messages" if found.replicas_min == 1 => {
+                exactly("a power loss could take acknowledged records from its only replica")
+            }
             _ => None,
         });
     }
@@ -272,6 +284,10 @@ mod tests {
             Found { settings, ..sound.clone() }
         };
         for (found, about) in [
+            (
+                with("min.insync.replicas", "4"),
+                "min.insync.replicas = 4, and a partition of 3 replicas: nothing",
+            ),
             (Found { partitions: 11, ..sound.clone() }, "has 11 partitions, and 12 are asked for"),
             (Found { replicas_min: 2, ..sound.clone() }, "has a partition of 2 replicas, and 3"),
             (
@@ -293,5 +309,20 @@ mod tests {
         }
         assert_eq!(faults(&wanted, None, &config).len(), 1);
         assert!(faults(&wanted, Some(&with("min.insync.replicas", "3")), &config).is_empty());
+    }
+
+    #[test]
+    fn an_only_replica_must_sync_before_it_answers() {
+        let config = KafkaConfig { replication_factor: 1, min_insync_replicas: 1, ..KafkaConfig::default() };
+        let wanted = Wanted { name: "vidimus.photos".to_owned(), partitions: 12 };
+        let settings: BTreeMap<String, String> =
+            settings(&config).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut found = Found { partitions: 12, replicas_min: 1, is_led: true, settings };
+        assert!(faults(&wanted, Some(&found), &config).is_empty());
+        found.settings.insert("flush.messages".to_owned(), "9223372036854775807".to_owned());
+        let told = faults(&wanted, Some(&found), &config);
+        assert!(told.len() == 1 && told[0].contains("must have 1: a power loss"), "{told:?}");
+        let several = Found { replicas_min: 3, ..found };
+        assert!(faults(&wanted, Some(&several), &config).is_empty(), "others have it too");
     }
 }

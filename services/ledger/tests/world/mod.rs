@@ -110,6 +110,11 @@ impl World {
         Ledger::new(self.deps(), registry)
     }
 
+    /// The same with another log.
+    pub fn ledger_on(&self, log: Arc<dyn EventLog>, registry: &mut Registry) -> Arc<Ledger> {
+        Ledger::new(LedgerDeps { log, ..self.deps() }, registry)
+    }
+
     /// What a ledger stands on.
     pub fn deps(&self) -> LedgerDeps {
         LedgerDeps {

@@ -1,7 +1,7 @@
 //! What the thread that polls, the rebalances and the caller share.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::config::RDKafkaLogLevel;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use vidimus_ports::{Header, LogRecord, PortError, PortErrorKind, PortResult, Position, Topic};
 
-use super::places::{Arrival, Places, Standing, start};
+use super::places::{Arrival, Flow, Places, Standing, after_gap, start};
 use crate::appender::position;
 use crate::client::{Context, log_line};
 use crate::error::{code, kind, port_error};
@@ -23,6 +23,11 @@ use crate::queries::{Deadline, committed};
 
 /// The longest that a poll waits.
 const POLL: Duration = Duration::from_millis(100);
+/// How long the buffer is full before reading stops.
+const ROOM_WAIT: Duration = Duration::from_millis(500);
+/// The longest that a partition is kept for what was given out of it to be committed: within the second in which embedding commits, and
+/// what its last photos take. A session lives on meanwhile, and a rebalance may take [`WORK_MAX`](super::places::WORK_MAX).
+const DRAIN: Duration = Duration::from_secs(3);
 /// The pause before a commit that met a rebalance is tried again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -36,7 +41,8 @@ pub(crate) struct Shared {
     /// Held by whoever commits, and, alone, by whoever lets go of partitions.
     committing: RwLock<()>,
     arrived: Notify,
-    room: Condvar,
+    /// Told when records were taken or committed, and at the end.
+    changed: Condvar,
 }
 
 /// The client library's view of a consumer.
@@ -68,6 +74,7 @@ impl ConsumerContext for Member {
         event: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
+        self.shared.read_on(consumer);
         match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.shared.assign(consumer, partitions),
             _ => self.shared.revoke(consumer, partitions),
@@ -85,7 +92,7 @@ impl Shared {
             places: Mutex::default(),
             committing: RwLock::new(()),
             arrived: Notify::new(),
-            room: Condvar::new(),
+            changed: Condvar::new(),
         }
     }
 
@@ -95,41 +102,92 @@ impl Shared {
 
     /// Polls until the consumer is dropped or has ended.
     pub(crate) fn run(&self, client: &BaseConsumer<Member>) {
-        while self.wait_for_room() {
+        while self.mind_room(client) {
             match client.poll(POLL) {
-                Some(Ok(message)) => self.arrive(&message),
+                Some(Ok(message)) => self.arrive(client, &message),
                 Some(Err(error)) => self.trouble(&error),
                 None => {}
             }
         }
     }
 
-    /// Waits until there is room for records; false where the consumer is over.
-    fn wait_for_room(&self) -> bool {
+    /// Waits a while for room for records. Where there is none, reading stops, and polling goes on: it serves rebalances. False where the
+    /// consumer is over.
+    fn mind_room(&self, client: &BaseConsumer<Member>) -> bool {
         let places = self.places();
-        let waits = |places: &mut Places| !places.has_room() && !places.is_over();
-        let places = self.room.wait_while(places, waits).unwrap_or_else(PoisonError::into_inner);
-        !places.is_over()
+        let waits = |places: &mut Places| !places.has_room() && !places.is_paused() && !places.is_over();
+        let waited = self.changed.wait_timeout_while(places, ROOM_WAIT, waits);
+        let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let flow = places.flow(Instant::now());
+        drop(places);
+        let all = || client.assignment();
+        let done = match flow {
+            Flow::Unchanged => Ok(()),
+            Flow::Pause => all().and_then(|partitions| client.pause(&partitions)),
+            Flow::Resume => all().and_then(|partitions| client.resume(&partitions)),
+            Flow::Stuck => {
+                let reason = "nothing was taken for too long: its partitions are given to others";
+                self.end(PortErrorKind::Unavailable, reason.to_owned());
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            self.end(PortErrorKind::Unavailable, error.to_string());
+        }
+        !self.places().is_over()
     }
 
-    fn arrive(&self, message: &BorrowedMessage<'_>) {
+    /// Has reading go on before partitions come and go: the client library would keep one that leaves stopped until it is back, and one
+    /// that comes is not stopped with the others.
+    fn read_on(&self, client: &BaseConsumer<Member>) {
+        if self.places().resume()
+            && let Err(error) = client.assignment().and_then(|partitions| client.resume(&partitions))
+        {
+            self.end(PortErrorKind::Unavailable, error.to_string());
+        }
+    }
+
+    fn arrive(&self, client: &BaseConsumer<Member>, message: &BorrowedMessage<'_>) {
         let record = match record(message) {
             Ok(record) => record,
             Err(error) => return self.end(error.kind(), error.to_string()),
         };
-        let position = record.position;
-        let arrival = self.places().arrive(record);
+        let arrival = self.places().arrival(record.position);
         match arrival {
-            Arrival::Next => {}
             Arrival::NotOurs => return,
-            Arrival::Trimmed => self.tell_skip(position.partition, arrival),
+            Arrival::Gap => {
+                if let Err(error) = self.pass_gap(client, record.position) {
+                    return self.end(error.kind(), error.to_string());
+                }
+            }
             Arrival::BegunAnew => {
-                self.tell_skip(position.partition, arrival);
+                self.tell_skip(record.position.partition, arrival);
                 let reason = "the log was lost and begun anew: subscribe again";
                 return self.end(PortErrorKind::Unavailable, reason.to_owned());
             }
+            Arrival::Next | Arrival::Trimmed => {}
         }
+        self.places().take(record);
         self.arrived.notify_one();
+    }
+
+    /// Passes over what is missing before a record, if it was trimmed.
+    fn pass_gap(&self, client: &BaseConsumer<Member>, to: Position) -> PortResult<()> {
+        let (first, _) = self.bounds(client, to.partition, Deadline::after(self.timeout))?;
+        let Some(trimmed) = after_gap(to.offset, first) else {
+            let reason =
+                format!("records before offset {} of partition {} are missing", to.offset, to.partition);
+            return Err(self.damage(&reason));
+        };
+        self.tell_skip(to.partition, trimmed);
+        Ok(())
+    }
+
+    /// Records that cannot be read. The consumer ends: it begins again at its commit, which heals what was damaged on its way here.
+    fn damage(&self, reason: &str) -> PortError {
+        self.metrics.damaged(self.topic);
+        tracing::error!(topic = self.topic.name(), reason, "records of the log are damaged");
+        PortError::new(PortErrorKind::Corrupt, "read log").because(reason)
     }
 
     fn tell_skip(&self, partition: u32, arrival: Arrival) {
@@ -153,6 +211,16 @@ impl Shared {
 
     /// What the client library reports mends itself, but for what somebody must mend.
     fn trouble(&self, error: &KafkaError) {
+        if is_damage(error) {
+            // It does not say of which partition. What it leaves out comes next in one of them.
+            let places: Vec<String> = self
+                .places()
+                .next_places()
+                .map(|(partition, next)| format!("{partition} at {next}"))
+                .collect();
+            let error = self.damage(&format!("{error}, of one of the partitions {}", places.join(", ")));
+            return self.end(error.kind(), error.to_string());
+        }
         let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let kind = code(error).map_or(PortErrorKind::Unavailable, kind);
         if is_fatal || matches!(kind, PortErrorKind::NotFound | PortErrorKind::Internal) {
@@ -168,7 +236,7 @@ impl Shared {
     /// Ends the thread, which then leaves the group.
     pub(crate) fn close(&self) {
         self.places().closing = true;
-        self.room.notify_all();
+        self.changed.notify_all();
     }
 
     /// Becomes ready when a record has arrived, or the consumer has ended, since the last time.
@@ -179,7 +247,7 @@ impl Shared {
     /// Gives out up to `limit` records.
     pub(crate) fn give(&self, limit: usize) -> PortResult<Vec<LogRecord>> {
         let given = self.places().give(limit);
-        self.room.notify_all();
+        self.changed.notify_all();
         given
     }
 
@@ -231,16 +299,32 @@ impl Shared {
         Ok((position(0, first)?.offset, position(0, next)?.offset))
     }
 
-    /// Lets go of partitions, once no commit is under way.
+    /// Lets go of partitions, once what was given out of them is committed or has had its time, and no commit is under way.
     fn revoke(&self, client: &BaseConsumer<Member>, revoked: &TopicPartitionList) {
+        let partitions = numbers(revoked);
+        if !client.assignment_lost() {
+            self.drain(&partitions);
+        }
         let _alone = self.committing.write().unwrap_or_else(PoisonError::into_inner);
-        for partition in numbers(revoked) {
+        for partition in partitions {
             self.places().revoke(partition);
         }
         if let Err(error) = client.incremental_unassign(revoked) {
             tracing::warn!(topic = self.topic.name(), %error, "revoked partitions could not be let go of");
         }
-        self.room.notify_all();
+    }
+
+    /// Waits for what was given out of partitions to be committed, and gives out no more of them.
+    fn drain(&self, partitions: &[u32]) {
+        let mut places = self.places();
+        for partition in partitions {
+            places.leave(*partition);
+        }
+        let waits = |places: &mut Places| {
+            !places.is_over() && partitions.iter().any(|partition| places.is_out(*partition))
+        };
+        let waited = self.changed.wait_timeout_while(places, drain_wait(self.topic), waits);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Commits. Blocks. One that meets a rebalance is tried again until it is over: then the partition is still this
@@ -291,9 +375,26 @@ impl Shared {
             .and_then(|()| client.commit(&list, CommitMode::Sync));
         if committed.is_ok() {
             self.places().committed(next);
+            self.changed.notify_all();
         }
         Ok(committed)
     }
+}
+
+/// How long a partition that is to be let go of waits for commits. Changes are committed when the index has them for good, up to half a
+/// minute later, and audit records when a batch is full or ten seconds old; dead letters may only be looked at. What is not committed of
+/// these is given again, which does no harm and costs less than to embed a photo again.
+const fn drain_wait(topic: Topic) -> Duration {
+    match topic {
+        Topic::Photos => DRAIN,
+        Topic::Changes | Topic::Audit | Topic::PhotosDead => Duration::ZERO,
+    }
+}
+
+/// Whether the client library, or the broker, has met records that it cannot read: it goes on behind them.
+fn is_damage(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code(error), Some(Code::BadMessage | Code::BadCompression | Code::InvalidMessage))
 }
 
 /// Whether a commit failed since the membership that it was made in is over, or in doubt.

@@ -1,6 +1,8 @@
 //! What a consumer has: its partitions, how far it is in each, and the records that wait to be given out.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use vidimus_ports::{LogRecord, PortError, PortErrorKind, PortResult, Position};
 
@@ -8,6 +10,8 @@ use vidimus_ports::{LogRecord, PortError, PortErrorKind, PortResult, Position};
 const RECORDS_MAX: usize = 1000;
 /// Bytes that wait to be given out; while there are so many no more are read.
 const BYTES_MAX: usize = 16 << 20;
+/// The longest that a consumer may have a full buffer of which nothing is taken: then it ends, and its partitions are given to others.
+pub(super) const WORK_MAX: Duration = Duration::from_secs(300);
 
 /// How far a consumer is in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(crate) struct Place {
 pub(crate) enum Arrival {
     /// The one that was to come.
     Next,
+    /// A later one, and those before it are missing: trimmed, or damaged.
+    Gap,
     /// A later one: those before it were trimmed.
     Trimmed,
     /// An earlier one: the log was lost and begun anew.
@@ -44,12 +50,37 @@ pub(crate) enum Standing {
     NotOurs,
 }
 
+/// What is to be done about reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It goes on as it does.
+    Unchanged,
+    /// It stops: the buffer is full.
+    Pause,
+    /// It goes on again: there is room.
+    Resume,
+    /// It ends: nothing has been taken for too long.
+    Stuck,
+}
+
+/// A partition of a consumer's.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    place: Place,
+    /// The offset after the last record that was given out.
+    given: Option<u64>,
+    /// Whether it is on its way to another consumer: it is committed, and nothing more of it is given out.
+    is_leaving: bool,
+}
+
 /// A consumer's partitions and waiting records.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    places: BTreeMap<u32, Place>,
+    held: BTreeMap<u32, Held>,
     waiting: VecDeque<LogRecord>,
     waiting_bytes: usize,
+    /// While reading has stopped: when it did, or when a record was last taken since.
+    paused: Option<Instant>,
     /// Why the consumer has ended.
     ended: Option<(PortErrorKind, String)>,
     pub(crate) closing: bool,
@@ -58,14 +89,32 @@ pub(crate) struct Places {
 impl Places {
     /// Takes up a partition.
     pub(crate) fn assign(&mut self, partition: u32, place: Place) {
-        self.places.insert(partition, place);
+        self.held.insert(partition, Held { place, given: None, is_leaving: false });
+    }
+
+    /// Gives out no more of a partition that is about to be let go of.
+    pub(crate) fn leave(&mut self, partition: u32) {
+        if let Some(held) = self.held.get_mut(&partition) {
+            held.is_leaving = true;
+        }
+        self.waiting.retain(|record| record.position.partition != partition);
+        self.waiting_bytes = self.waiting.iter().map(bytes).sum();
+    }
+
+    /// Whether something of a partition was given out and is not committed.
+    pub(crate) fn is_out(&self, partition: u32) -> bool {
+        self.held.get(&partition).is_some_and(|held| held.given > held.place.committed)
     }
 
     /// Lets go of a partition, and of what waits of it.
     pub(crate) fn revoke(&mut self, partition: u32) {
-        self.places.remove(&partition);
-        self.waiting.retain(|record| record.position.partition != partition);
-        self.waiting_bytes = self.waiting.iter().map(bytes).sum();
+        self.leave(partition);
+        self.held.remove(&partition);
+    }
+
+    /// The partitions, each with the offset that comes next.
+    pub(crate) fn next_places(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.held.iter().map(|(partition, held)| (*partition, held.place.next))
     }
 
     /// Ends the consumer; the first reason counts. What waits is not given out any more.
@@ -83,18 +132,50 @@ impl Places {
         self.waiting.len() < RECORDS_MAX && self.waiting_bytes < BYTES_MAX
     }
 
-    /// Lets a record that came wait, if it may be given out.
-    pub(crate) fn arrive(&mut self, record: LogRecord) -> Arrival {
-        let Position { partition, offset } = record.position;
-        let Some(place) = self.places.get_mut(&partition) else { return Arrival::NotOurs };
-        if offset < place.next {
-            return Arrival::BegunAnew;
+    /// Whether reading has stopped.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// What is to be done about reading, which counts as done. What was stopped goes on once half of the buffer is free: the client
+    /// library forgets at a stop what it has read ahead, and reads it again.
+    pub(crate) fn flow(&mut self, now: Instant) -> Flow {
+        let Some(since) = self.paused else {
+            if self.has_room() {
+                return Flow::Unchanged;
+            }
+            self.paused = Some(now);
+            return Flow::Pause;
+        };
+        if self.waiting.len() <= RECORDS_MAX / 2 && self.waiting_bytes <= BYTES_MAX / 2 {
+            self.paused = None;
+            return Flow::Resume;
         }
-        let arrival = if offset == place.next { Arrival::Next } else { Arrival::Trimmed };
-        place.next = offset + 1;
+        if now.duration_since(since) >= WORK_MAX { Flow::Stuck } else { Flow::Unchanged }
+    }
+
+    /// Has reading go on. Returns whether it had stopped.
+    pub(crate) fn resume(&mut self) -> bool {
+        self.paused.take().is_some()
+    }
+
+    /// What a record is that came from there.
+    pub(crate) fn arrival(&self, position: Position) -> Arrival {
+        let held = self.held.get(&position.partition).filter(|held| !held.is_leaving);
+        let Some(Held { place, .. }) = held else { return Arrival::NotOurs };
+        match position.offset.cmp(&place.next) {
+            Ordering::Less => Arrival::BegunAnew,
+            Ordering::Equal => Arrival::Next,
+            Ordering::Greater => Arrival::Gap,
+        }
+    }
+
+    /// Lets a record that came wait.
+    pub(crate) fn take(&mut self, record: LogRecord) {
+        let Some(held) = self.held.get_mut(&record.position.partition) else { return };
+        held.place.next = record.position.offset + 1;
         self.waiting_bytes += bytes(&record);
         self.waiting.push_back(record);
-        arrival
     }
 
     /// Gives out up to `limit` records, oldest first.
@@ -104,11 +185,19 @@ impl Places {
         }
         let given: Vec<LogRecord> = self.waiting.drain(..limit.min(self.waiting.len())).collect();
         self.waiting_bytes -= given.iter().map(bytes).sum::<usize>();
+        for LogRecord { position, .. } in &given {
+            if let Some(held) = self.held.get_mut(&position.partition) {
+                held.given = Some(position.offset + 1);
+            }
+        }
+        if !given.is_empty() {
+            self.paused = self.paused.map(|_| Instant::now());
+        }
         Ok(given)
     }
 
     pub(crate) fn standing(&self, next: Position) -> Standing {
-        let Some(place) = self.places.get(&next.partition) else { return Standing::NotOurs };
+        let Some(Held { place, .. }) = self.held.get(&next.partition) else { return Standing::NotOurs };
         if place.committed.is_some_and(|committed| committed >= next.offset) {
             return Standing::Done;
         }
@@ -116,7 +205,7 @@ impl Places {
     }
 
     pub(crate) fn committed(&mut self, next: Position) {
-        if let Some(place) = self.places.get_mut(&next.partition) {
+        if let Some(Held { place, .. }) = self.held.get_mut(&next.partition) {
             place.committed = place.committed.max(Some(next.offset));
         }
     }
@@ -125,6 +214,12 @@ impl Places {
 fn bytes(record: &LogRecord) -> usize {
     let headers = record.headers.iter().map(|header| header.name.len() + header.value.len());
     record.key.len() + record.payload.len() + headers.sum::<usize>()
+}
+
+/// What a record at `offset` is that came after a gap, where the oldest record that the log has is the one at `first`. Our topics have
+/// neither transactions nor compaction: what is missing and was not trimmed is damaged, and the client library has left it out.
+pub(crate) fn after_gap(offset: u64, first: u64) -> Option<Arrival> {
+    (first >= offset).then_some(Arrival::Trimmed)
 }
 
 /// Where a consumer begins in a partition whose records are those from `first` to before `next`.
@@ -173,10 +268,11 @@ mod tests {
         let mut places = of(1, 0, None);
         places.assign(2, Place { next: 0, committed: None });
         for (partition, offset) in [(1, 0), (2, 0), (1, 1)] {
-            assert_eq!(places.arrive(record(partition, offset)), Arrival::Next);
+            assert_eq!(places.arrival(Position { partition, offset }), Arrival::Next);
+            places.take(record(partition, offset));
         }
         places.revoke(1);
-        assert_eq!(places.arrive(record(1, 2)), Arrival::NotOurs);
+        assert_eq!(places.arrival(Position { partition: 1, offset: 2 }), Arrival::NotOurs);
         assert_eq!(places.give(10).unwrap(), [record(2, 0)]);
         assert_eq!(places.waiting_bytes, 0);
         assert_eq!(places.standing(Position { partition: 1, offset: 1 }), Standing::NotOurs);
@@ -197,12 +293,43 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_leaves_is_out_until_what_was_given_is_committed() {
+        let mut places = of(1, 5, Some(5));
+        places.assign(2, Place { next: 0, committed: None });
+        assert!(!places.is_out(1) && !places.is_out(2) && !places.is_out(3));
+        for (partition, offset) in [(1, 5), (1, 6), (2, 0), (1, 7)] {
+            places.take(record(partition, offset));
+        }
+        assert_eq!(places.give(3).unwrap().len(), 3);
+        assert!(places.is_out(1) && places.is_out(2));
+        places.leave(1);
+        assert_eq!(places.arrival(Position { partition: 1, offset: 8 }), Arrival::NotOurs);
+        assert_eq!(places.give(3).unwrap(), [], "what waited of it is given out no more");
+        places.committed(Position { partition: 1, offset: 6 });
+        assert!(places.is_out(1));
+        assert_eq!(places.standing(Position { partition: 1, offset: 7 }), Standing::Ours);
+        places.committed(Position { partition: 1, offset: 7 });
+        assert!(!places.is_out(1) && places.is_out(2));
+    }
+
+    #[test]
     fn jumps_are_told() {
         let mut places = of(1, 3, None);
-        assert_eq!(places.arrive(record(1, 5)), Arrival::Trimmed);
-        assert_eq!(places.arrive(record(1, 6)), Arrival::Next);
-        assert_eq!(places.arrive(record(1, 0)), Arrival::BegunAnew);
-        assert_eq!(places.give(10).unwrap().len(), 2);
+        for (offset, arrival) in [(3, Arrival::Next), (5, Arrival::Gap), (2, Arrival::BegunAnew)] {
+            assert_eq!(places.arrival(Position { partition: 1, offset }), arrival);
+        }
+        for (first, arrival) in [
+            (3, None),
+            (4, None),
+            (5, Some(Arrival::Trimmed)),
+            // More was trimmed since it was read.
+            (6, Some(Arrival::Trimmed)),
+        ] {
+            assert_eq!(after_gap(5, first), arrival, "{first}");
+        }
+        places.take(record(1, 5));
+        assert_eq!(places.arrival(Position { partition: 1, offset: 6 }), Arrival::Next);
+        assert_eq!(places.give(10).unwrap().len(), 1);
         places.end(PortErrorKind::Unavailable, "first".to_owned());
         places.end(PortErrorKind::Internal, "second".to_owned());
         let error = places.give(10).unwrap_err();
@@ -210,11 +337,29 @@ mod tests {
     }
 
     #[test]
+    fn reading_stops_while_the_buffer_is_full_and_ends_where_nothing_is_taken() {
+        let mut places = of(1, 0, None);
+        let now = Instant::now();
+        assert_eq!(places.flow(now), Flow::Unchanged);
+        for offset in 0..RECORDS_MAX as u64 {
+            places.take(record(1, offset));
+        }
+        assert_eq!(places.flow(now), Flow::Pause);
+        assert_eq!(places.flow(now), Flow::Unchanged);
+        assert_eq!(places.flow(now + WORK_MAX), Flow::Stuck);
+        assert_eq!(places.give(1).unwrap().len(), 1);
+        assert_eq!(places.flow(now + WORK_MAX), Flow::Unchanged, "something was taken since");
+        assert_eq!(places.give(RECORDS_MAX / 2).unwrap().len(), RECORDS_MAX / 2);
+        assert_eq!(places.flow(now + WORK_MAX), Flow::Resume);
+        assert_eq!(places.flow(now + WORK_MAX), Flow::Unchanged);
+    }
+
+    #[test]
     fn what_waits_has_bounds() {
         let mut places = of(1, 0, None);
         let mut offset = 0;
         while places.has_room() {
-            places.arrive(record(1, offset));
+            places.take(record(1, offset));
             offset += 1;
         }
         assert_eq!(offset, RECORDS_MAX as u64);
@@ -222,7 +367,7 @@ mod tests {
         assert!(places.has_room());
         let mut longest = record(1, offset);
         longest.payload = vec![0; BYTES_MAX].into();
-        places.arrive(longest);
+        places.take(longest);
         assert!(!places.has_room());
     }
 }

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod groups;
+mod lives;
 mod secure;
 #[path = "../support/mod.rs"]
 mod support;
@@ -31,12 +33,19 @@ fn broker() -> &'static Broker {
     BROKER.get_or_init(Broker::start)
 }
 
+/// A client that is not the log's.
+fn admin() -> AdminClient<DefaultClientContext> {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", broker().uri().replace("kafka://", "")).create().unwrap()
+}
+
 async fn append(log: &KafkaEventLog, count: usize) -> Vec<Position> {
+    append_to(log, Topic::Changes, count).await
+}
+
+async fn append_to(log: &KafkaEventLog, topic: Topic, count: usize) -> Vec<Position> {
     let appends = (0..count).map(|number| {
-        log.append(
-            Topic::Changes,
-            Append::new(format!("key-{number}").as_bytes(), format!("record-{number}")),
-        )
+        log.append(topic, Append::new(format!("key-{number}").as_bytes(), format!("record-{number}")))
     });
     futures::future::try_join_all(appends).await.unwrap()
 }
@@ -68,51 +77,6 @@ async fn many_appends_are_in_flight_at_a_time() {
         offsets.len() == 4 && offsets.values().all(in_order),
         "appends keep the order in which they were made"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rebalance_takes_partitions_with_all_rights() {
-    let log = broker().open(&config()).await.unwrap();
-    let positions = append(&log, 200).await;
-    assert_eq!(partitions(positions.clone()).len(), 4);
-    let mut left = log.subscribe(Topic::Changes, GROUP).await.unwrap();
-    let first = read_until(&mut *left, |records| records.len() >= 200).await;
-
-    let mut right = log.subscribe(Topic::Changes, GROUP).await.unwrap();
-    let moved =
-        read_until(&mut *right, |records| partitions(records.iter().map(|r| r.position)).len() == 2).await;
-    let moved = partitions(moved.iter().map(|record| record.position));
-    let ends: BTreeMap<u32, Position> =
-        first.iter().map(|record| (record.position.partition, after(record.position))).collect();
-    for end in ends.values() {
-        left.commit(*end).await.unwrap();
-    }
-    let committed = log.committed(Topic::Changes, GROUP).await.unwrap();
-    let kept: Vec<Position> = ends.values().filter(|end| !moved.contains(&end.partition)).copied().collect();
-    assert_eq!(committed, kept, "what is another's is not committed");
-
-    // What is appended now goes to whoever has its partition, and to no other.
-    append(&log, 100).await;
-    let mut left_partitions = BTreeSet::new();
-    let right_records = read_until(&mut *right, |records| records.len() >= 20).await;
-    for _ in 0..10 {
-        left_partitions.extend(partitions(left.next(100, WAIT).await.unwrap().iter().map(|r| r.position)));
-    }
-    assert!(partitions(right_records.iter().map(|record| record.position)).is_subset(&moved));
-    assert!(left_partitions.is_disjoint(&moved), "{left_partitions:?} and {moved:?}");
-
-    // Back again, they begin at what was committed meanwhile.
-    for partition in &moved {
-        right.commit(ends[partition]).await.unwrap();
-    }
-    drop(right);
-    let awaited = |record: &vidimus_ports::LogRecord| moved.contains(&record.position.partition);
-    let back =
-        read_until(&mut *left, |records| partitions(records.iter().map(|r| r.position)).is_superset(&moved))
-            .await;
-    for record in back.iter().filter(|record| awaited(record)) {
-        assert!(record.position.offset >= ends[&record.position.partition].offset, "{:?}", record.position);
-    }
 }
 
 /// What the stopped process of the next test runs: it reads, says so, and on a word commits what it read first.
@@ -175,15 +139,13 @@ async fn a_consumer_that_was_stopped_cannot_commit_over_its_successor() {
 
 /// A topic that was made by others.
 async fn make_topic(name: &str, partitions: i32, setting: (&str, &str)) {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", broker().uri().replace("kafka://", ""));
-    let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-    for (name, value) in [("retention.ms", "-1"), ("max.message.bytes", "4000000"), setting] {
+    let sound = [("retention.ms", "-1"), ("max.message.bytes", "4000000"), ("flush.messages", "1")];
+    for (name, value) in sound.into_iter().chain([setting]) {
         topic = topic.set(name, value);
     }
     let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
-    admin.create_topics([&topic], &options).await.unwrap().remove(0).unwrap();
+    admin().create_topics([&topic], &options).await.unwrap().remove(0).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,6 +154,8 @@ async fn topics_that_would_lose_records_are_refused() {
         (2, ("retention.bytes", "-1"), "has 2 partitions, and 4 are asked for"),
         (4, ("retention.ms", "600000"), "retention.ms = 600000, and must have -1"),
         (4, ("cleanup.policy", "compact"), "cleanup.policy = compact, and must have delete"),
+        (4, ("flush.messages", "1000"), "flush.messages = 1000, and must have 1: a power loss"),
+        (4, ("min.insync.replicas", "2"), "min.insync.replicas = 2, and a partition of 1 replicas: nothing"),
         (4, ("max.message.bytes", "1000"), "max.message.bytes = 1000, and must have at least"),
     ] {
         let config = config();
@@ -239,28 +203,6 @@ async fn a_consumer_goes_on_behind_a_trim_and_says_so() {
     assert_eq!(past.kind(), vidimus_ports::PortErrorKind::Invalid);
     let past = consumer.commit(Position { offset: 11, ..positions[0] }).await.unwrap_err();
     assert_eq!(past.kind(), vidimus_ports::PortErrorKind::Invalid);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_has_one_incarnation_until_a_topic_is_lost() {
-    let config = config();
-    let opened = futures::future::join_all((0..4).map(|_| broker().open(&config))).await;
-    let mut incarnations = BTreeSet::new();
-    for log in opened {
-        incarnations.insert(log.unwrap().incarnation().await.unwrap());
-    }
-    assert_eq!(incarnations.len(), 1, "whoever races for it agrees");
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", broker().uri().replace("kafka://", ""));
-    let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
-    let lost = format!("{}vidimus.audit", config.topic_prefix);
-    let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
-    admin.delete_topics(&[&lost], &options).await.unwrap().remove(0).unwrap();
-    for _ in 0..2 {
-        let log = broker().open(&config).await.unwrap();
-        incarnations.insert(log.incarnation().await.unwrap());
-    }
-    assert_eq!(incarnations.len(), 2, "a topic that was made anew begins one other life");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,13 +11,13 @@ use vidimus_kafka::{
 };
 use vidimus_ports::{Append, EventLog, SystemRandom, Topic};
 
-use crate::support::{Broker, after, config, free_port, read_until};
+use crate::support::{Broker, after, config, read_until};
 
 const USER: &str = "vidimus";
 const PASSWORD: &str = "pa55-word";
 /// What a call may take where it is refused, and what a busy machine takes besides.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-const REFUSED_WITHIN: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const REFUSED_WITHIN: Duration = Duration::from_secs(90);
 
 /// A broker with a listener for each way in, and what its clients need.
 struct Fixture {
@@ -63,8 +63,14 @@ fn certificate(folder: &Path, name: &str, authority: Option<&str>) {
     openssl(folder, &words);
 }
 
+/// The ports of the listeners besides the one that every broker has, and its controller's.
+fn listeners(port: u16) -> [u16; 3] {
+    [port + 2, port + 3, port + 4]
+}
+
 /// The broker's settings besides those that every broker has.
-fn properties(folder: &Path, port: u16, [tls, mutual, sasl]: [u16; 3]) -> String {
+fn properties(folder: &Path, port: u16) -> String {
+    let [tls, mutual, sasl] = listeners(port);
     let ports = [("PLAINTEXT", port), ("TLS", tls), ("MUTUAL", mutual), ("SASL", sasl)];
     let listeners = ports.map(|(name, port)| format!("{name}://127.0.0.1:{port}")).join(",");
     let controller = port + 1;
@@ -90,8 +96,7 @@ fn properties(folder: &Path, port: u16, [tls, mutual, sasl]: [u16; 3]) -> String
 
 impl Fixture {
     fn start() -> Self {
-        let ports @ [tls, mutual, sasl] = [free_port(), free_port(), free_port()];
-        let broker = Broker::start_with(|folder, port| {
+        let broker = Broker::start_with(5, |folder, port| {
             for (name, authority) in
                 [("ours", None), ("theirs", None), ("broker", Some("ours")), ("client", Some("ours"))]
             {
@@ -103,11 +108,12 @@ impl Fixture {
             std::fs::write(folder.join("right"), format!("{PASSWORD}\n")).unwrap();
             std::fs::write(folder.join("wrong"), "guessed\n").unwrap();
             let file = folder.join("secure.properties");
-            std::fs::write(&file, properties(folder, port, ports)).unwrap();
+            std::fs::write(&file, properties(folder, port)).unwrap();
             let users = ["SCRAM-SHA-256", "SCRAM-SHA-512"]
                 .map(|mechanism| format!("--add-scram {mechanism}=[name={USER},password={PASSWORD}]"));
             vec![("KAFKA_PROPERTIES", file.display().to_string()), ("KAFKA_FORMAT", users.join(" "))]
         });
+        let [tls, mutual, sasl] = listeners(broker.port);
         Self { broker, tls, mutual, sasl }
     }
 
