@@ -35,7 +35,7 @@ pub fn in_lines(bar: &ProgressBar, show: fn(u64) -> String) -> Option<Lines> {
                 .length()
                 .filter(|length| *length > 0)
                 .map_or_else(String::new, |length| format!(" of {}", show(length)));
-            note(&format!("{} {so_far}{of}", bar.message()).trim_start());
+            note(format!("{} {so_far}{of}", bar.message()).trim_start());
         }
     })))
 }

@@ -333,15 +333,15 @@ async fn a_sender_that_says_it_is_there_is_waited_for() {
     let door = Arc::new(Door::default());
     let clock = Arc::new(ManualClock::new(UnixMillis::new(1_800_000_000_000)));
     let slow = BulkJob { clock: clock.clone(), ..job(&door) };
-    let (said, messages) = mpsc::unbounded_channel();
+    let (said, messages) = mpsc::channel(1);
     let heard = stream::unfold(messages, async |mut messages| Some((messages.recv().await?, messages)));
     let mut answers = slow.run(heard);
     for _ in 0..3 {
         clock.advance(Duration::from_secs(60));
-        said.send(Ok(None)).unwrap();
+        said.send(Ok(None)).await.unwrap();
         rest().await;
     }
-    said.send(photo("known")).unwrap();
+    said.send(photo("known")).await.unwrap();
     let answer = answers.recv().await.unwrap().unwrap();
     assert_eq!(answer.state.unwrap().outcome(), v1::BulkOutcome::AlreadyThere);
     clock.advance(Duration::from_secs(101));
