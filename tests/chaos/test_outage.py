@@ -28,7 +28,7 @@ BODIES_MIB_MAX = {"VIDIMUS__GATEWAY__TENANT_LIMITS__BYTES_IN_FLIGHT_MAX": 32, "V
 ENROLMENTS_PER_SECOND = {"VIDIMUS__GATEWAY__TENANT_LIMITS__ENROLMENTS_PER_SECOND": "10"}
 # What a process may grow by, at its peak, while it cannot get rid of anything: a few times what it may hold of bodies, for each lies in
 # it more than once. The flood's callers hold out 128 MiB at a time, and far more in all.
-GROWTH_MIB_MAX = 120
+GROWTH_MIB_MAX = 160
 FLOOD = "flood"
 # A job waits until a server is back.
 JOB_SECONDS_MAX = OUTAGE_SECONDS + RECOVERY_SECONDS_MAX

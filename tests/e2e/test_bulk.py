@@ -225,7 +225,7 @@ def test_a_job_into_nowhere_says_so(service: Service, client, collection: str, f
     status, _, said = run(service, collection, "s3://bucket/photos")
     assert status == 1 and "imports" in said, said
     assert service.admin("dead-letters", "list") == []
-    assert service.admin("dead-letters", "replay") == {"sent": 0, "dropped": 0}
+    assert service.admin("dead-letters", "replay") == {"sent": 0, "dropped": 0, "kept": 0}
 
 
 def template(chance: random.Random) -> list[float]:

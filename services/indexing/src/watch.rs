@@ -18,6 +18,8 @@ use vidimus_runtime::shutdown::Shutdown;
 const EVERY: Duration = Duration::from_millis(300);
 /// How long one answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Two ask, the second so much later: that one answer is slow or lost says nothing.
+const LATER: Duration = Duration::from_secs(1);
 /// For so long after an answer the index is taken to be there. Whoever searches and sees that it went believes nobody for longer.
 const THERE_FOR: Duration = Duration::from_secs(3);
 
@@ -36,8 +38,13 @@ impl Watch {
     /// Runs until shutdown begins.
     pub(crate) async fn run(self) {
         let (answered, answers) = watch::channel(None);
+        let later = async {
+            sleep(LATER).await;
+            look(&*self.index, &answered).await;
+        };
         tokio::select! {
-            () = look(&*self.index, answered) => {}
+            () = look(&*self.index, &answered) => {}
+            () = later => {}
             () = self.say(answers) => {}
             () = self.shutdown.begun() => {}
         }
@@ -62,11 +69,11 @@ impl Watch {
 }
 
 /// Asks the index. An answer says that it was there when it was asked.
-async fn look(index: &dyn FaceIndex, answered: watch::Sender<Option<Instant>>) {
+async fn look(index: &dyn FaceIndex, answered: &watch::Sender<Option<Instant>>) {
     loop {
         let asked_at = Instant::now();
         if matches!(timeout(PATIENCE, index.look()).await, Ok(Ok(()))) {
-            answered.send_replace(Some(asked_at));
+            answered.send_modify(|latest| *latest = (*latest).max(Some(asked_at)));
         }
         sleep(EVERY).await;
     }

@@ -177,6 +177,9 @@ impl AuditBatches {
                 }
                 Err(error) if error.kind() == PortErrorKind::Conflict => {
                     let stored_to = self.last_offset(&key).await?;
+                    if stored_to < first.offset {
+                        return Err(PortError::new(PortErrorKind::Corrupt, "read audit batch"));
+                    }
                     records.retain(|record| record.position.offset > stored_to);
                 }
                 Err(error) => return Err(error),

@@ -14,8 +14,9 @@ use vidimus_ports::{Clock, FaceIndex};
 
 use crate::QueryDeps;
 
-/// How long the word of an indexing process that has not noticed a loss may be heard: it vouches for the index for 3 s after its last
-/// answer, what it said is taken for good for another second, and an answer is on its way for a second at most.
+/// How long the word of an indexing process that has not noticed a loss may be heard: it vouches for the index for 3 s after the last
+/// answer of a node, asks every node meanwhile, what it said is taken for good for another second, and an answer is on its way for a second at
+/// most.
 const NOTICED_AFTER: Duration = Duration::from_secs(6);
 
 /// Decides it, before a search and after it.

@@ -35,6 +35,10 @@ pub struct KafkaConfig {
     /// The longest that any other call may take.
     #[serde(with = "humantime_serde")]
     pub call_timeout: Duration,
+    /// How long a consumer that has met damaged records goes on with its other partitions before it begins again at its commit: long enough
+    /// for what it does meanwhile to be committed.
+    #[serde(with = "humantime_serde")]
+    pub damage_patience: Duration,
     /// How connections are encrypted and whom they trust.
     pub security: Security,
     /// How the service proves who it is; not at all where it is left out.
@@ -100,6 +104,7 @@ impl Default for KafkaConfig {
             min_insync_replicas: 2,
             append_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(10),
+            damage_patience: Duration::from_secs(60),
             security: Security::default(),
             sasl: None,
         }

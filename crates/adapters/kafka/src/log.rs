@@ -111,7 +111,12 @@ impl KafkaEventLog {
         let life = if lives { self.when_known(|| self.incarnation.read()).await? } else { None };
         let partitions = self.config.partitions;
         let wanted = Topic::ALL.map(|topic| Wanted { name: self.config.topic(topic), partitions });
-        let missing = topics.missing(&wanted).await?;
+        let mut missing = topics.missing(&wanted).await?;
+        if life.is_some() && !missing.is_empty() {
+            // A broker that has just come back may not have heard of them yet.
+            tokio::time::sleep(LOOK_PAUSE).await;
+            missing = topics.missing(&wanted).await?;
+        }
         if let Some(nonce) = life
             && !missing.is_empty()
         {
@@ -184,6 +189,7 @@ impl EventLog for KafkaEventLog {
             name: self.config.topic(topic),
             group: self.config.group(group),
             timeout: self.config.call_timeout,
+            damage_patience: self.config.damage_patience,
             metrics: self.metrics.clone(),
             present: self.consumers.clone(),
         };

@@ -38,7 +38,7 @@ impl KafkaMetrics {
         );
         registry.register(
             "vidimus_log_damages",
-            "Times that a consumer met records that cannot be read, and began again at its commit",
+            "Times that a consumer met records that cannot be read, and began again at its commit a while later",
             metrics.damages.clone(),
         );
         registry.register(

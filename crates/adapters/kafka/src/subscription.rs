@@ -3,11 +3,12 @@
 //! A thread polls the client, which is what keeps the consumer in its group and serves rebalances, and puts records into a
 //! bounded buffer that [`Subscription::next`] takes from. What was taken away from the consumer leaves the buffer at once.
 //!
-//! A partition that is to go to another consumer is let go of once what was given out of it is committed, or two seconds have passed: so a
-//! rebalance gives little twice. Nothing of it is given out meanwhile, and commits are served.
+//! A partition of photos that is to go to another consumer is let go of once what was given out of it is committed, or three seconds have
+//! passed: so a rebalance has little embedded twice. Nothing of it is given out meanwhile, and commits are served.
 //!
-//! What the client library leaves out on its way was trimmed, if the log says so, or is damaged: then the consumer ends, and nobody commits
-//! past it.
+//! Where records are damaged the client library stands still in their partition, and the consumer goes on with the others for a while
+//! before it begins again at its commit, which heals what was damaged on its way. What the library leaves out was trimmed, if the log says
+//! so, or is damaged: then the consumer ends at once, and nobody commits past it.
 //!
 //! A commit is made only for a partition that is the consumer's, and a partition is let go of only when no commit is under
 //! way: so no commit is ever sent in the name of a membership that it was not made in. One that is sent by a process
@@ -57,6 +58,8 @@ pub(crate) struct ConsumerParams {
     pub(crate) group: String,
     /// The longest that a call may take.
     pub(crate) timeout: Duration,
+    /// How long it goes on with its other partitions where records of one are damaged.
+    pub(crate) damage_patience: Duration,
     pub(crate) metrics: KafkaMetrics,
     /// How many consumers there are: told when one has left its group.
     pub(crate) present: watch::Sender<usize>,
@@ -91,7 +94,8 @@ impl Consumer {
         if params.topic == Topic::Audit {
             config.set("fetch.min.bytes", AUDIT_FETCH_BYTES_MIN).set("fetch.wait.max.ms", AUDIT_FETCH_WAIT);
         }
-        let shared = Arc::new(Shared::new(params.topic, params.name.clone(), params.timeout, params.metrics));
+        let waits = (params.timeout, params.damage_patience);
+        let shared = Arc::new(Shared::new(params.topic, params.name.clone(), waits, params.metrics));
         let member = Member::new(Arc::clone(&shared));
         let client = BaseConsumer::from_config_and_context(&config, member).map_err(port_error(CONTEXT))?;
         client.subscribe(&[&params.name]).map_err(port_error(CONTEXT))?;

@@ -162,7 +162,8 @@ fn batches(log: &[u8]) -> Vec<usize> {
 }
 
 async fn damaged_records_end_a_consumer(broker: &mut Broker) {
-    let config = KafkaConfig { partitions: 1, ..config() };
+    let damage_patience = Duration::from_secs(2);
+    let config = KafkaConfig { partitions: 1, damage_patience, ..config() };
     let mut registry = Registry::default();
     let log = broker.open_counted(&config, KafkaMetrics::new(&mut registry)).await.unwrap();
     let mut positions = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::{join_all, select_ok};
+use futures::future::join_all;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use qdrant_client::qdrant::HealthCheckRequest;
@@ -30,6 +30,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For so long a host that failed is asked after the others.
 const REST: Duration = Duration::from_secs(2);
+/// How long it is waited for one of several hosts to say that it is there.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 /// The pause before the second try, doubled before each next one, of which a random share of at least half is waited.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LAST: Duration = Duration::from_secs(1);
@@ -210,18 +212,19 @@ impl Connections {
         Ok(proven.filter(|millis| *millis != i64::MIN).map(UnixMillis::new))
     }
 
-    /// Asks every host whether it is there, and connects to those that went: returns with the first answer, and goes on asking the others
-    /// behind it until then.
+    /// Asks every host whether it is there, and connects to those that went. One of several that does not answer soon keeps nobody waiting.
     ///
     /// # Errors
     /// Where none of them is there.
     pub async fn look(&self) -> QdrantResult<()> {
-        let asked = self.hosts.iter().map(|host| {
-            Box::pin(async move {
-                self.ask(host).await.map_err(|status| QdrantError::server(&host.name, &status))
-            })
+        let patience = if self.hosts.len() > 1 { LOOK_PATIENCE } else { self.config.try_timeout };
+        let late = |_| Err(Status::deadline_exceeded("no answer in time"));
+        let asked = self.hosts.iter().map(async |host| {
+            let answer = timeout(patience, self.ask(host)).await.unwrap_or_else(late);
+            answer.map_err(|status| QdrantError::server(&host.name, &status))
         });
-        select_ok(asked).await.map(drop)
+        let answers = join_all(asked).await;
+        answers.into_iter().reduce(Result::or).unwrap_or(Err(QdrantError::Busy))
     }
 
     async fn ask(&self, host: &Host) -> Result<(), Status> {

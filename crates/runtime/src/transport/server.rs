@@ -68,7 +68,7 @@ impl Health {
         self.reporter.set_service_status(service, status).await;
     }
 
-    /// As [`Health::set`], for [`GOOD_FOR`] alone: where it is not said again, it can not answer. A process that was stopped for a while
+    /// As [`Health::set`], for [`GOOD_FOR`] alone: where it is not said again, nothing is known. A process that was stopped for a while
     /// does not know what has become of it.
     async fn set_for_now(&self, service: &str, can_answer: bool) {
         let until = Instant::now() + GOOD_FOR;
@@ -157,8 +157,7 @@ impl pb::health_server::Health for FreshHealth {
             good_until.get(&request.get_ref().service).is_some_and(|until| *until < Instant::now())
         };
         if is_over {
-            let status = pb::health_check_response::ServingStatus::NotServing.into();
-            return Ok(tonic::Response::new(pb::HealthCheckResponse { status }));
+            return Err(Status::unavailable("it is not known any more"));
         }
         self.inner.check(request).await
     }

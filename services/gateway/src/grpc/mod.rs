@@ -10,7 +10,7 @@ mod streams;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -105,11 +105,13 @@ async fn process(
     note: &mut Note,
 ) -> Result<(Response, Option<&'static str>), ApiError> {
     let (head, body) = request.into_parts();
+    let caller_waits = deadline(&head.headers)?.map(|waits| Instant::now() + waits);
+    // No longer than the caller waits.
+    let within = |own: Duration| {
+        caller_waits.map_or(own, |until| own.min(until.saturating_duration_since(Instant::now())))
+    };
     let timeout = inner.config.body_read_timeout;
-    let patience = deadline(&head.headers)?
-        .map_or(inner.config.call_timeout, |deadline| deadline.min(inner.config.call_timeout));
-    let ends_at = Instant::now() + patience;
-    let admitted = tokio::time::timeout(patience, access::admit(inner, &head)).await;
+    let admitted = tokio::time::timeout(within(inner.config.call_timeout), access::admit(inner, &head)).await;
     let access = match admitted.unwrap_or_else(|_| Err(deadline::exceeded())) {
         Ok(access) => access,
         Err(refusal) => {
@@ -123,7 +125,7 @@ async fn process(
     let (body, room) = if note.operation == bulk::METHOD {
         (body, admission.bytes(BULK_ROOM_BYTES)?)
     } else {
-        let held = body::read(body, &admission, timeout).await?;
+        let held = body::read(body, &admission, within(timeout)).await?;
         note.body_bytes = held.bytes.len();
         inner.metrics.body_read(held.bytes.len());
         (Body::from(held.bytes), held.room)
@@ -143,7 +145,7 @@ async fn process(
         _room: Arc::new((permit, room)),
     };
     let refused = Arc::clone(&call.refused);
-    let patience = ends_at.saturating_duration_since(Instant::now());
+    let patience = within(inner.config.call_timeout);
     let answering = serve(head, body, call);
     let answering = vidimus_runtime::deadline::within(patience, answering);
     let response = tokio::time::timeout(patience, answering).await.map_err(|_| deadline::exceeded())?;

@@ -72,7 +72,11 @@ impl Mover {
         let part = driven.collection.part();
         let catalog = &self.deps.catalog;
         if !persist!(self.retries, catalog.cancel_move(&part, driven.moving))? {
-            return Err(given_up());
+            // An earlier try may have done it, or another process.
+            let now = self.see(&part).await?.placements.clone();
+            if now.moving.is_some() || now.read != driven.collection.placements.read {
+                return Err(given_up());
+            }
         }
         persist!(self.retries, self.clear_later(&part))?;
         let message = format!(

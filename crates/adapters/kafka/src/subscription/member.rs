@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     topic: Topic,
     name: String,
     timeout: Duration,
+    damage_patience: Duration,
     metrics: KafkaMetrics,
     places: Mutex<Places>,
     /// Held by whoever commits, and, alone, by whoever lets go of partitions.
@@ -83,11 +84,17 @@ impl ConsumerContext for Member {
 }
 
 impl Shared {
-    pub(crate) fn new(topic: Topic, name: String, timeout: Duration, metrics: KafkaMetrics) -> Self {
+    pub(crate) fn new(
+        topic: Topic,
+        name: String,
+        (timeout, damage_patience): (Duration, Duration),
+        metrics: KafkaMetrics,
+    ) -> Self {
         Self {
             topic,
             name,
             timeout,
+            damage_patience,
             metrics,
             places: Mutex::default(),
             committing: RwLock::new(()),
@@ -118,7 +125,9 @@ impl Shared {
         let waits = |places: &mut Places| !places.has_room() && !places.is_paused() && !places.is_over();
         let waited = self.changed.wait_timeout_while(places, ROOM_WAIT, waits);
         let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let flow = places.flow(Instant::now());
+        let now = Instant::now();
+        places.end_if_damaged(now, self.damage_patience);
+        let flow = places.flow(now);
         drop(places);
         let all = || client.assignment();
         let done = match flow {
@@ -183,7 +192,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Records that cannot be read. The consumer ends: it begins again at its commit, which heals what was damaged on its way here.
+    /// Records that cannot be read.
     fn damage(&self, reason: &str) -> PortError {
         self.metrics.damaged(self.topic);
         tracing::error!(topic = self.topic.name(), reason, "records of the log are damaged");
@@ -212,20 +221,26 @@ impl Shared {
     /// What the client library reports mends itself, but for what somebody must mend.
     fn trouble(&self, error: &KafkaError) {
         if is_damage(error) {
-            // It does not say of which partition. What it leaves out comes next in one of them.
-            let places: Vec<String> = self
-                .places()
-                .next_places()
-                .map(|(partition, next)| format!("{partition} at {next}"))
-                .collect();
-            let error = self.damage(&format!("{error}, of one of the partitions {}", places.join(", ")));
-            return self.end(error.kind(), error.to_string());
+            return self.stand_still(error);
         }
         let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let kind = code(error).map_or(PortErrorKind::Unavailable, kind);
         if is_fatal || matches!(kind, PortErrorKind::NotFound | PortErrorKind::Internal) {
             self.end(kind, error.to_string());
         }
+    }
+
+    /// The library comes by the same damage again and again: it is told of once.
+    fn stand_still(&self, error: &KafkaError) {
+        if self.places().is_damaged() {
+            return;
+        }
+        // It does not say of which partition: it is one of those that do not go on from here.
+        let places: Vec<String> =
+            self.places().next_places().map(|(partition, next)| format!("{partition} at {next}")).collect();
+        let reason = format!("{error}, of one of the partitions {}", places.join(", "));
+        let damage = self.damage(&reason);
+        self.places().damage(Instant::now(), damage.to_string());
     }
 
     fn end(&self, kind: PortErrorKind, reason: String) {

@@ -81,6 +81,8 @@ pub(crate) struct Places {
     waiting_bytes: usize,
     /// While reading has stopped: when it did, or when a record was last taken since.
     paused: Option<Instant>,
+    /// Since when it has stood still in a partition whose records are damaged, and what was said of them.
+    damaged: Option<(Instant, String)>,
     /// Why the consumer has ended.
     ended: Option<(PortErrorKind, String)>,
     pub(crate) closing: bool,
@@ -115,6 +117,23 @@ impl Places {
     /// The partitions, each with the offset that comes next.
     pub(crate) fn next_places(&self) -> impl Iterator<Item = (u32, u64)> {
         self.held.iter().map(|(partition, held)| (*partition, held.place.next))
+    }
+
+    /// Whether damaged records were met.
+    pub(crate) const fn is_damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
+    /// Damaged records were met.
+    pub(crate) fn damage(&mut self, now: Instant, reason: String) {
+        self.damaged = Some((now, reason));
+    }
+
+    /// Ends the consumer where it met damaged records so long ago.
+    pub(crate) fn end_if_damaged(&mut self, now: Instant, patience: Duration) {
+        if let Some((_, reason)) = self.damaged.take_if(|(since, _)| now.duration_since(*since) >= patience) {
+            self.end(PortErrorKind::Corrupt, reason);
+        }
     }
 
     /// Ends the consumer; the first reason counts. What waits is not given out any more.

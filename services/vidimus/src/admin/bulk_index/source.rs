@@ -42,8 +42,13 @@ impl Source {
         if !text.contains("://") {
             let root = PathBuf::from(text);
             ensure!(root.is_dir(), "{text} is no folder");
-            let mut names = Vec::new();
-            walk(&root, "", &mut names)?;
+            let mut found = Walked::default();
+            found.walk(&root, "")?;
+            if found.left_out > 0 {
+                let what = "links, hidden files and folders, or no plain files";
+                crate::output::note(&format!("left out, for they are {what}: {}", found.left_out));
+            }
+            let mut names = found.names;
             names.sort();
             return Ok(Self::Folder { root, names });
         }
@@ -114,26 +119,34 @@ fn below(imports: &str, text: &str) -> anyhow::Result<(ImportPrefix, String)> {
     Ok((prefix, if ends { within.to_owned() } else { format!("{within}/") }))
 }
 
-/// Every plain file below `folder` that is not hidden. A name that is no text is said and left out.
-fn walk(folder: &Path, above: &str, names: &mut Vec<String>) -> anyhow::Result<()> {
-    let listing = || format!("list {}", folder.display());
-    for entry in fs::read_dir(folder).with_context(listing)? {
-        let entry = entry.with_context(listing)?;
-        let kind = entry.file_type().with_context(listing)?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            crate::output::note(&format!("left out, for its name is no text: {}", entry.path().display()));
-            continue;
-        };
-        if name.starts_with('.') {
-            continue;
+/// What a folder has.
+#[derive(Default)]
+struct Walked {
+    names: Vec<String>,
+    /// Hidden files and folders, links, and what is no plain file.
+    left_out: u64,
+}
+
+impl Walked {
+    /// Every plain file below `folder` that is not hidden. A name that is no text is said and left out.
+    fn walk(&mut self, folder: &Path, above: &str) -> anyhow::Result<()> {
+        let listing = || format!("list {}", folder.display());
+        for entry in fs::read_dir(folder).with_context(listing)? {
+            let entry = entry.with_context(listing)?;
+            let kind = entry.file_type().with_context(listing)?;
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+                let path = entry.path();
+                crate::output::note(&format!("left out, for its name is no text: {}", path.display()));
+                continue;
+            };
+            match name.starts_with('.') {
+                false if kind.is_dir() => self.walk(&entry.path(), &format!("{above}{name}/"))?,
+                false if kind.is_file() => self.names.push(format!("{above}{name}")),
+                _ => self.left_out += 1,
+            }
         }
-        if kind.is_dir() {
-            walk(&entry.path(), &format!("{above}{name}/"), names)?;
-        } else if kind.is_file() {
-            names.push(format!("{above}{name}"));
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A photo's name as an external image id: what that cannot have is `_`, and folders end in `:`. A name that is too long
