@@ -156,12 +156,14 @@ def listens(port: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
+    """Whether there is such a process that has not ended: a first thread that has may leave others, which keep its ports."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
-    return status.rpartition(")")[2].split()[0] != "Z"
+    # From the third field on; the twentieth is the number of threads (proc_pid_stat(5)).
+    fields = status.rpartition(")")[2].split()
+    return fields[0] != "Z" or int(fields[17]) > 1
 
 
 def end(pid: int) -> None:
