@@ -13,13 +13,14 @@ use tokio::time::{Instant, sleep, timeout};
 use vidimus_ports::FaceIndex;
 use vidimus_runtime::shutdown::Shutdown;
 
-/// How often the index is asked, and how often it is said what is known: whoever is told takes it for good for
+/// How often it is said what is known: whoever is told takes it for good for
 /// [`GOOD_FOR`](vidimus_runtime::transport::GOOD_FOR).
 const EVERY: Duration = Duration::from_millis(300);
+/// Two ask, each so often, the second so much later: that one answer is slow or lost says nothing.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_millis(500);
 /// How long one answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Two ask, the second so much later: that one answer is slow or lost says nothing.
-const LATER: Duration = Duration::from_secs(1);
 /// For so long after an answer the index is taken to be there. Whoever searches and sees that it went believes nobody for longer.
 const THERE_FOR: Duration = Duration::from_secs(3);
 
@@ -75,7 +76,7 @@ async fn look(index: &dyn FaceIndex, answered: &watch::Sender<Option<Instant>>) 
         if matches!(timeout(PATIENCE, index.look()).await, Ok(Ok(()))) {
             answered.send_modify(|latest| *latest = (*latest).max(Some(asked_at)));
         }
-        sleep(EVERY).await;
+        sleep(ASKED_EVERY).await;
     }
 }
 
