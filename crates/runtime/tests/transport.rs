@@ -12,7 +12,10 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use vidimus_domain::{ErrorCode, Failure};
 use vidimus_ports::random::SeededRandom;
 use vidimus_proto::internal::v1;
@@ -24,7 +27,8 @@ use vidimus_runtime::errors::{failure_from_status, status_from_failure};
 use vidimus_runtime::shutdown::Shutdown;
 use vidimus_runtime::transport::remote::Remote;
 use vidimus_runtime::transport::{
-    CallMetrics, MESSAGE_BYTES_MAX, Pool, PoolDeps, RoleServer, SEARCHABLE, TransportConfig, follow,
+    CallMetrics, GOOD_FOR, Health, MESSAGE_BYTES_MAX, Pool, PoolDeps, RoleServer, SEARCHABLE,
+    TransportConfig, follow,
 };
 
 /// Says how large the photo was; what else it does is up to the test.
@@ -279,4 +283,34 @@ async fn what_was_known_stays_where_nobody_answers() {
     assert!(*known.borrow());
     shutdown.begin();
     following.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_word_that_is_not_said_again_is_not_repeated() {
+    let health = Health::default();
+    let (known, word) = watch::channel(true);
+    let told = health.clone();
+    let telling = tokio::spawn(async move {
+        told.follow_closely(SEARCHABLE, word, std::future::pending()).await;
+    });
+    let mut client = HealthClient::new(health.service());
+    let mut ask = async || {
+        let asked = client.check(HealthCheckRequest { service: SEARCHABLE.to_owned() }).await;
+        asked.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
+    };
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while ask().await != Ok(ServingStatus::Serving) {
+        assert!(tokio::time::Instant::now() < deadline, "it is said");
+        known.send_replace(true);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(GOOD_FOR + Duration::from_millis(100)).await;
+    assert_eq!(ask().await, Err(Code::Unavailable));
+    known.send_replace(false);
+    while ask().await != Ok(ServingStatus::NotServing) {
+        assert!(tokio::time::Instant::now() < deadline, "it is said again");
+        known.send_replace(false);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    telling.abort();
 }
