@@ -143,7 +143,7 @@ class Run:
         for client in self.clients:
             client.ending.set()
         for client in self.clients:
-            client.join(END_SECONDS_MAX)
+            client.join(END_SECONDS_MAX + (client.seconds_max if isinstance(client, Bulker) else 0))
             if client.is_alive():
                 raise Broken(f"{client.tenant} {type(client).__name__} hangs")
 

@@ -95,8 +95,12 @@ class Receiver:
         return False
 
     def spans(self) -> list[Span]:
-        """All that has come."""
-        return read(self.log.read_text())
+        """All that has come; a span takes many lines, so it is waited for until no more come."""
+        text = ""
+        while (now := self.log.read_text()) != text:
+            text = now
+            time.sleep(0.05)
+        return read(text)
 
     def wait_for(self, *names: str, trace: str | None = None) -> list[Span]:
         """The spans of one trace, or of all, once there is one of each of these names."""

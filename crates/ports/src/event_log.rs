@@ -188,6 +188,10 @@ pub trait EventLog: Send + Sync {
 /// One consumer's reading of a topic.
 #[async_trait]
 pub trait Subscription: Send {
+    /// The life of the log that its records are of, as [`EventLog::incarnation`] names it. Where it is given partitions of another
+    /// one, it MUST end instead (`Unavailable`): whoever reads on subscribes again.
+    fn incarnation(&self) -> Nonce;
+
     /// Waits up to `wait` for records and returns up to `limit`, each partition's in order; none where none came. A
     /// record is given again to another consumer (or after a restart) until it is committed. A consumer that lost a
     /// partition MUST be given no more of it; where it gets it back it may be given again what it has not committed.

@@ -170,6 +170,10 @@ struct AheadSubscription {
 
 #[async_trait]
 impl Subscription for AheadSubscription {
+    fn incarnation(&self) -> Nonce {
+        self.inner.incarnation()
+    }
+
     async fn next(&mut self, limit: usize, wait: Duration) -> PortResult<Vec<LogRecord>> {
         let records = self.inner.next(limit, wait).await?;
         let as_known = |record: LogRecord| LogRecord { payload: known(record.payload), ..record };

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use vidimus_domain::UnixMillis;
 use vidimus_domain::event::Change;
+use vidimus_domain::{Nonce, UnixMillis};
 use vidimus_ports::{LogRecord, PortError, PortErrorKind, PortResult, Position, Subscription, Topic};
 use vidimus_runtime::backlog::uncommitted;
 use vidimus_runtime::shutdown::Shutdown;
@@ -54,8 +54,12 @@ fn is_for_later(error: &PortError) -> bool {
 struct Progress {
     /// What the index had lost until the start.
     losses: u64,
+    /// The life of the log that is projected.
+    incarnation: Nonce,
     /// Where the log ended at the start, by partition, as long as that is not projected.
     ends_at_start: BTreeMap<u32, u64>,
+    /// Whether all that was said.
+    is_caught_up: bool,
     /// Of each partition, oldest first, what is projected but not committed.
     uncommitted: BTreeMap<u32, VecDeque<Stretch>>,
     flushed_at: UnixMillis,
@@ -92,10 +96,14 @@ impl Consumer {
 
     async fn consume(&self, pause: &mut Duration) -> PortResult<()> {
         let losses = self.look_for_losses();
-        self.deps.baseline.ensure().await?;
+        let incarnation = self.deps.baseline.ensure().await?;
         let mut subscription = self.deps.log.subscribe(Topic::Changes, GROUP).await?;
+        if subscription.incarnation() != incarnation {
+            let reason = "the log was lost and begun anew since the index was compared";
+            return Err(PortError::new(PortErrorKind::Unavailable, "consume changes").because(reason));
+        }
         self.deps.index.begun_again(losses);
-        let mut progress = self.begin(losses).await?;
+        let mut progress = self.begin(losses, incarnation).await?;
         while !self.shutdown.has_begun() {
             let records = self.next(&mut *subscription).await?;
             if !records.is_empty() {
@@ -103,7 +111,7 @@ impl Consumer {
                 progress.projected(&records, self.deps.clock.now());
                 self.metrics.changes.inc_by(records.len() as u64);
             }
-            self.say_when_caught_up(&progress).await?;
+            self.say_when_caught_up(&mut progress).await?;
             if self.deps.clock.now().since(progress.flushed_at) >= self.config.flush_interval {
                 self.flush_and_commit(&mut *subscription, &mut progress).await?;
                 self.see_what_others_did(&mut progress).await?;
@@ -141,7 +149,7 @@ impl Consumer {
         }
     }
 
-    async fn begin(&self, losses: u64) -> PortResult<Progress> {
+    async fn begin(&self, losses: u64, incarnation: Nonce) -> PortResult<Progress> {
         let state = self.deps.log.state(Topic::Changes).await?;
         let committed = self.deps.log.committed(Topic::Changes, GROUP).await?;
         let mut ends_at_start = BTreeMap::new();
@@ -153,7 +161,14 @@ impl Consumer {
             }
         }
         let flushed_at = self.deps.clock.now();
-        Ok(Progress { losses, ends_at_start, uncommitted: BTreeMap::new(), flushed_at })
+        Ok(Progress {
+            losses,
+            incarnation,
+            ends_at_start,
+            is_caught_up: false,
+            uncommitted: BTreeMap::new(),
+            flushed_at,
+        })
     }
 
     /// Partitions of other processes of the group are projected when their commit says so.
@@ -250,13 +265,14 @@ impl Consumer {
         *pause = (*pause * 2).min(PAUSE_LAST);
     }
 
-    async fn say_when_caught_up(&self, progress: &Progress) -> PortResult<()> {
-        if !progress.ends_at_start.is_empty() || *self.caught_up.borrow() {
+    async fn say_when_caught_up(&self, progress: &mut Progress) -> PortResult<()> {
+        if !progress.ends_at_start.is_empty() || progress.is_caught_up {
             return Ok(());
         }
         self.deps.index.made_good(progress.losses);
-        self.deps.baseline.reached().await?;
+        self.deps.baseline.reached(&progress.incarnation).await?;
         tracing::info!("the index has all that the log had at the start");
+        progress.is_caught_up = true;
         self.caught_up.send_replace(true);
         Ok(())
     }

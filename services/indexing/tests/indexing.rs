@@ -34,32 +34,39 @@ use vidimus_runtime::records::{Records, Written};
 use vidimus_runtime::shutdown::Shutdown;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The log's.
+const LIFE: Nonce = Nonce::from_random([1; 16]);
 
 /// Fails as often as it is told, and counts.
 #[derive(Default)]
 struct Counting {
     failures_left: AtomicU64,
+    /// So often it compares by a life of the log that is over.
+    late_left: AtomicU64,
     ensured: AtomicU64,
     reached: AtomicU64,
 }
 
 #[async_trait]
 impl Baseline for Counting {
-    async fn ensure(&self) -> PortResult<()> {
+    async fn ensure(&self) -> PortResult<Nonce> {
         let left = self.failures_left.load(Ordering::SeqCst);
         if left > 0 {
             self.failures_left.store(left - 1, Ordering::SeqCst);
             return Err(PortError::new(PortErrorKind::Unavailable, "compare the index"));
         }
         self.ensured.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        let left = |left: u64| left.checked_sub(1);
+        let is_late = self.late_left.try_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok();
+        Ok(if is_late { Nonce::from_random([0; 16]) } else { LIFE })
     }
 
     fn is_elsewhere(&self) -> bool {
         true
     }
 
-    async fn reached(&self) -> PortResult<()> {
+    async fn reached(&self, incarnation: &Nonce) -> PortResult<()> {
+        assert_eq!(*incarnation, LIFE);
         self.reached.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -159,7 +166,7 @@ impl World {
         let (name, face_model) = ("staff".parse().unwrap(), "model".parse().unwrap());
         let new = NewCollection::new(tenant.id, name, face_model, "1.0".to_owned());
         Self {
-            log: Arc::new(MemoryEventLog::new(Nonce::from_random([1; 16]))),
+            log: Arc::new(MemoryEventLog::new(LIFE)),
             index: Arc::new(FlushedOnly::new(|| Arc::new(MemoryFaceIndex::new()))),
             collection: catalog.create_collection(new).await.unwrap(),
             records: Records::new(blobs.clone(), clock.clone()),
@@ -265,6 +272,18 @@ async fn searches_wait_until_everything_is_compared_and_projected() {
     assert_eq!(world.points().await, 5);
     assert_eq!(world.baseline.failures_left.load(Ordering::SeqCst), 0, "it went on before all was compared");
     assert_eq!(world.baseline.reached.load(Ordering::SeqCst), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_was_compared_by_a_life_of_the_log_that_is_over_is_compared_again() {
+    let world = World::new().await;
+    world.enrol().await;
+    world.baseline.late_left.store(2, Ordering::SeqCst);
+    let mut searchable = world.indexing();
+    until(&mut searchable, true).await;
+    assert_eq!(world.baseline.ensured.load(Ordering::SeqCst), 3);
+    assert_eq!((world.points().await, world.baseline.reached.load(Ordering::SeqCst)), (1, 1));
     world.end().await;
 }
 

@@ -119,7 +119,7 @@ impl AuditBatches {
     async fn consume(&self) -> PortResult<()> {
         // Where the log was lost, joining begins it anew, with another name.
         let mut subscription = self.deps.log.subscribe(Topic::Audit, GROUP).await?;
-        let incarnation = self.deps.log.incarnation().await?;
+        let incarnation = subscription.incarnation();
         let mut given = Given::default();
         loop {
             let records = tokio::select! {
@@ -176,10 +176,7 @@ impl AuditBatches {
                     records.clear();
                 }
                 Err(error) if error.kind() == PortErrorKind::Conflict => {
-                    let stored_to = self.last_offset(&key).await?;
-                    if stored_to < first.offset {
-                        return Err(PortError::new(PortErrorKind::Corrupt, "read audit batch"));
-                    }
+                    let stored_to = self.stored_to(&key, &records).await?;
                     records.retain(|record| record.position.offset > stored_to);
                 }
                 Err(error) => return Err(error),
@@ -206,12 +203,21 @@ impl AuditBatches {
         }
     }
 
-    async fn last_offset(&self, key: &BlobKey) -> PortResult<u64> {
+    /// The last offset of the batch that has the name of these records' already. It is of the same log only where it begins with the same
+    /// record: nothing is taken for stored by its name alone.
+    async fn stored_to(&self, key: &BlobKey, records: &[LogRecord]) -> PortResult<u64> {
         let corrupt = || PortError::new(PortErrorKind::Corrupt, "read audit batch");
         let blob = self.deps.blobs.get(key).await?.ok_or_else(corrupt)?;
         let batch = v1::AuditBatch::decode(blob.bytes).map_err(|error| corrupt().because(error))?;
         if batch.format > FORMAT {
             return Err(PortError::new(PortErrorKind::TooNew, "read audit batch"));
+        }
+        let ours = records.first().and_then(|record| decode(record).ok());
+        let is_unreadable = batch.unreadable.iter().any(|record| record.offset == batch.first_offset);
+        let theirs = batch.records.first().filter(|_| !is_unreadable);
+        let is_anothers = ours.zip(theirs).is_some_and(|(ours, theirs)| ours.request_id != theirs.request_id);
+        if is_anothers || batch.last_offset < batch.first_offset {
+            return Err(corrupt().because("it is not of these records"));
         }
         Ok(batch.last_offset)
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use vidimus_domain::Nonce;
 use vidimus_ports::consumer_group::lag;
 use vidimus_ports::{Committed, EventLog, PortResult, Position, Topic, TopicState};
 use vidimus_runtime::shutdown::Shutdown;
@@ -21,6 +22,8 @@ pub(crate) struct Trimmer {
 
 /// What a look at a topic says.
 struct Look {
+    /// Of which life of the log it was at first.
+    incarnation: Nonce,
     states: Vec<TopicState>,
     /// Of each group.
     commits: Vec<Vec<Committed>>,
@@ -45,7 +48,7 @@ impl Trimmer {
     /// Trims a topic and tells how far its groups are behind. What was `told` last time is told no more where the log fails.
     async fn trim(&self, topic: Topic, told: &mut Vec<LagLabel>) -> PortResult<()> {
         let log = &*self.deps.log;
-        let Look { states, commits } = look(log, topic).await.inspect_err(|_| {
+        let Look { incarnation, states, commits } = look(log, topic).await.inspect_err(|_| {
             for label in told.iter() {
                 self.metrics.lag.remove(label);
             }
@@ -57,6 +60,10 @@ impl Trimmer {
                 self.metrics.lag.get_or_create(&label).set(i64::try_from(records).unwrap_or(i64::MAX));
                 told.push(label);
             }
+        }
+        // A commit of one life of the log says nothing of the next one's records.
+        if log.incarnation().await? != incarnation {
+            return Ok(());
         }
         for partition in states {
             let committed = |places: &Vec<Position>| {
@@ -73,9 +80,10 @@ impl Trimmer {
 }
 
 async fn look(log: &dyn EventLog, topic: Topic) -> PortResult<Look> {
+    let incarnation = log.incarnation().await?;
     let mut commits = Vec::new();
     for group in topic.groups() {
         commits.push(log.committed(topic, group).await?);
     }
-    Ok(Look { states: log.state(topic).await?, commits })
+    Ok(Look { incarnation, states: log.state(topic).await?, commits })
 }

@@ -7,8 +7,7 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -45,7 +44,8 @@ pub(crate) enum Marker {
 pub(crate) struct FileMarker {
     path: PathBuf,
     edge: Arc<EdgeIndex>,
-    is_ensured: AtomicBool,
+    /// The life of the log that it was ensured for.
+    ensured: Mutex<Option<Nonce>>,
 }
 
 /// A point of no tenant, whose id is of the log's life.
@@ -57,7 +57,11 @@ pub(crate) struct PointMarker {
 
 impl FileMarker {
     pub(crate) fn new(folder: PathBuf, edge: Arc<EdgeIndex>) -> Self {
-        Self { path: folder.join(MARKER_FILE), edge, is_ensured: AtomicBool::new(false) }
+        Self { path: folder.join(MARKER_FILE), edge, ensured: Mutex::default() }
+    }
+
+    fn ensured(&self) -> MutexGuard<'_, Option<Nonce>> {
+        self.ensured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it is there for this life; it is gone after.
@@ -126,8 +130,10 @@ impl IndexBaseline {
     /// After an orderly end an index of this process needs no comparing at the next start.
     pub(crate) async fn ended_in_order(&self) -> anyhow::Result<()> {
         let Marker::File(marker) = &self.marker else { return Ok(()) };
-        let incarnation = self.log.incarnation().await?.to_string();
-        std::fs::write(&marker.path, incarnation).with_context(|| format!("write {}", marker.path.display()))
+        // Where nothing was ensured, the next start compares.
+        let Some(incarnation) = *marker.ensured() else { return Ok(()) };
+        std::fs::write(&marker.path, incarnation.to_string())
+            .with_context(|| format!("write {}", marker.path.display()))
     }
 
     async fn is_known(&self, incarnation: &Nonce) -> PortResult<bool> {
@@ -156,32 +162,31 @@ impl IndexBaseline {
 
 #[async_trait]
 impl Baseline for IndexBaseline {
-    async fn ensure(&self) -> PortResult<()> {
-        if let Marker::File(marker) = &self.marker
-            && marker.is_ensured.load(Ordering::Relaxed)
-        {
-            return Ok(());
-        }
+    async fn ensure(&self) -> PortResult<Nonce> {
         let incarnation = self.log.incarnation().await?;
+        if let Marker::File(marker) = &self.marker
+            && *marker.ensured() == Some(incarnation)
+        {
+            return Ok(incarnation);
+        }
         if !self.is_known(&incarnation).await? {
             self.compare().await?;
         }
         if let Marker::File(marker) = &self.marker {
-            marker.is_ensured.store(true, Ordering::Relaxed);
+            *marker.ensured() = Some(incarnation);
         }
-        Ok(())
+        Ok(incarnation)
     }
 
     fn is_elsewhere(&self) -> bool {
         matches!(self.marker, Marker::Point(_))
     }
 
-    async fn reached(&self) -> PortResult<()> {
+    async fn reached(&self, incarnation: &Nonce) -> PortResult<()> {
         match &self.marker {
             Marker::Point(marker) => {
-                let incarnation = self.log.incarnation().await?;
-                if !marker.is_there(&incarnation).await? {
-                    marker.put(&incarnation).await?;
+                if !marker.is_there(incarnation).await? {
+                    marker.put(incarnation).await?;
                 }
             }
             // What the index lacked of the last moments before this start is projected again by now.

@@ -28,8 +28,8 @@ use vidimus_ports::{Append, PortError, PortErrorKind, PortResult, Position, Rand
 
 use crate::appender::Appender;
 use crate::client::Context;
-use crate::error::{panicked, port_error};
-use crate::queries::{Deadline, Queries};
+use crate::error::{later_where_lost, panicked, port_error};
+use crate::queries::{Deadline, Queries, bounds};
 
 const CONTEXT: &str = "read the log's incarnation";
 /// The key of a record that says that the nonce in it counts no more.
@@ -76,27 +76,43 @@ impl Incarnation {
         self.appender.append(&self.topic, &record).await.map(drop)
     }
 
+    /// Has `nonce` count no more, if it does: a partition was seen to have less than it had.
+    pub(crate) async fn end_where_it_counts(&self, nonce: Nonce) -> PortResult<()> {
+        if self.read().await.map_err(later_where_lost)? == Some(nonce) {
+            tracing::warn!("records of the log were lost: it begins another life");
+            self.end(nonce).await.map_err(later_where_lost)?;
+        }
+        Ok(())
+    }
+
     /// The nonce that counts; none where there is none.
     pub(crate) async fn read(&self) -> PortResult<Option<Nonce>> {
         let this = self.clone();
         tokio::task::spawn_blocking(move || this.read_blocking()).await.map_err(panicked)?
     }
 
-    fn read_blocking(&self) -> PortResult<Option<Nonce>> {
+    /// The same, on the thread that asks; by a client of its own, for one that is kept may go by what the cluster was before it was lost.
+    pub(crate) fn read_blocking(&self) -> PortResult<Option<Nonce>> {
         let deadline = self.queries.deadline();
-        let (first, next) = self.queries.bounds(&self.topic, 0, deadline)?;
+        let consumer = BaseConsumer::from_config_and_context(&self.client, Context::default());
+        let consumer: BaseConsumer<Context> = consumer.map_err(port_error(CONTEXT))?;
+        let (first, next) = bounds(&consumer, &self.topic, 0, deadline).map_err(of_no_topic)?;
         let mut life = Life::default();
         if first < next {
-            self.read_records(first, next, deadline, &mut life)?;
+            self.read_records(&consumer, (first, next), deadline, &mut life)?;
         }
         Ok(life.0)
     }
 
     /// Reads the records from `first` to before `next`.
-    fn read_records(&self, first: u64, next: u64, deadline: Deadline, life: &mut Life) -> PortResult<()> {
+    fn read_records(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        (first, next): (u64, u64),
+        deadline: Deadline,
+        life: &mut Life,
+    ) -> PortResult<()> {
         let failed = port_error(CONTEXT);
-        let consumer: BaseConsumer<Context> =
-            BaseConsumer::from_config_and_context(&self.client, Context::default()).map_err(&failed)?;
         let mut place = TopicPartitionList::new();
         let start = Offset::Offset(first.cast_signed());
         place.add_partition_offset(&self.topic, 0, start).map_err(&failed)?;
@@ -117,6 +133,14 @@ impl Incarnation {
         }
         Err(failed(trouble.unwrap_or(KafkaError::NoMessageReceived)))
     }
+}
+
+/// Its topic has one partition: where that is not known, the topic is not there, or not yet.
+fn of_no_topic(error: PortError) -> PortError {
+    if error.kind() != PortErrorKind::Invalid {
+        return error;
+    }
+    PortError::new(PortErrorKind::NotFound, CONTEXT).because(error)
 }
 
 /// The nonce that counts after the records so far.

@@ -182,10 +182,12 @@ impl EventLog for KafkaEventLog {
 
     async fn subscribe(&self, topic: Topic, group: &str) -> PortResult<Box<dyn Subscription>> {
         // Consumers end and subscribe again where their topic is gone: so a log that was lost is begun anew while we run.
-        self.prepare().await?;
+        let life = self.prepare().await?;
         let params = ConsumerParams {
             common: self.common.clone(),
             topic,
+            life,
+            incarnation: self.incarnation.clone(),
             name: self.config.topic(topic),
             group: self.config.group(group),
             timeout: self.config.call_timeout,

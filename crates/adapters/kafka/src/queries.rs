@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
@@ -105,11 +105,7 @@ impl Queries {
 
     /// The oldest offset of a partition and the next one.
     pub(crate) fn bounds(&self, topic: &str, partition: u32, deadline: Deadline) -> PortResult<(u64, u64)> {
-        const CONTEXT: &str = "read the log's bounds";
-        let bounds = self.client.fetch_watermarks(topic, partition.cast_signed(), deadline.left());
-        let (first, next) = bounds.map_err(port_error(CONTEXT))?;
-        let negative = |_| PortError::new(PortErrorKind::Internal, CONTEXT).because("an offset is negative");
-        Ok((u64::try_from(first).map_err(negative)?, u64::try_from(next).map_err(negative)?))
+        bounds(&*self.client, topic, partition, deadline)
     }
 
     /// Every partition's bounds.
@@ -165,8 +161,22 @@ fn make(common: &ClientConfig, group: &str) -> KafkaResult<Client> {
     Ok(OffThread::new(BaseConsumer::from_config_and_context(&config, Context::default())?))
 }
 
+/// The oldest offset of a partition and the next one, as `consumer` is told.
+pub(crate) fn bounds<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: u32,
+    deadline: Deadline,
+) -> PortResult<(u64, u64)> {
+    const CONTEXT: &str = "read the log's bounds";
+    let bounds = consumer.fetch_watermarks(topic, partition.cast_signed(), deadline.left());
+    let (first, next) = bounds.map_err(port_error(CONTEXT))?;
+    let negative = |_| PortError::new(PortErrorKind::Internal, CONTEXT).because("an offset is negative");
+    Ok((u64::try_from(first).map_err(negative)?, u64::try_from(next).map_err(negative)?))
+}
+
 /// The commits of `consumer`'s group for `partitions`, where it has one.
-pub(crate) fn committed<C: rdkafka::consumer::ConsumerContext>(
+pub(crate) fn committed<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     partitions: &[u32],

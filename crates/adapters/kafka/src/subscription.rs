@@ -10,6 +10,10 @@
 //! before it begins again at its commit, which heals what was damaged on its way. What the library leaves out was trimmed, if the log says
 //! so, or is damaged: then the consumer ends at once, and nobody commits past it.
 //!
+//! Where the cluster's data was lost, a consumer may be let into its group again, on topics that others have made anew, before it hears that
+//! the old ones are gone. So it looks, whenever it is given partitions, whether the log still lives the life that it has joined in, and ends
+//! where it does not: whoever takes offsets of one life for offsets of another loses records.
+//!
 //! A commit is made only for a partition that is the consumer's, and a partition is let go of only when no commit is under
 //! way: so no commit is ever sent in the name of a membership that it was not made in. One that is sent by a process
 //! that slept through the loss of its membership bears the old generation, and the group's coordinator refuses it.
@@ -26,12 +30,14 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use vidimus_domain::Nonce;
 use vidimus_ports::{Committed, LogRecord, PortError, PortErrorKind, PortResult, Subscription, Topic};
 
 use crate::config::millis;
 use crate::error::{panicked, port_error};
+use crate::incarnation::Incarnation;
 use crate::metrics::KafkaMetrics;
-use member::{Member, Shared};
+use member::{Member, Reading, Shared};
 use places::WORK_MAX;
 
 /// After this long without a sign of life a consumer's partitions are given to others.
@@ -52,6 +58,10 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct ConsumerParams {
     pub(crate) common: ClientConfig,
     pub(crate) topic: Topic,
+    /// The life of the log whose records it reads.
+    pub(crate) life: Nonce,
+    /// Says which one counts.
+    pub(crate) incarnation: Incarnation,
     /// The topic's name in the cluster.
     pub(crate) name: String,
     /// The group's name in the cluster.
@@ -68,6 +78,8 @@ pub(crate) struct ConsumerParams {
 /// A consumer of a group. Dropping it leaves the group, a moment later and on another thread.
 pub(crate) struct Consumer {
     shared: Arc<Shared>,
+    life: Nonce,
+    incarnation: Incarnation,
     /// The thread's: so it ends there.
     client: Weak<BaseConsumer<Member>>,
     timeout: Duration,
@@ -95,7 +107,13 @@ impl Consumer {
             config.set("fetch.min.bytes", AUDIT_FETCH_BYTES_MIN).set("fetch.wait.max.ms", AUDIT_FETCH_WAIT);
         }
         let waits = (params.timeout, params.damage_patience);
-        let shared = Arc::new(Shared::new(params.topic, params.name.clone(), waits, params.metrics));
+        let of = Reading {
+            topic: params.topic,
+            life: params.life,
+            incarnation: params.incarnation.clone(),
+            name: params.name.clone(),
+        };
+        let shared = Arc::new(Shared::new(of, waits, params.metrics));
         let member = Member::new(Arc::clone(&shared));
         let client = BaseConsumer::from_config_and_context(&config, member).map_err(port_error(CONTEXT))?;
         client.subscribe(&[&params.name]).map_err(port_error(CONTEXT))?;
@@ -113,17 +131,33 @@ impl Consumer {
             }
         });
         running.map_err(|error| PortError::new(PortErrorKind::Internal, CONTEXT).because(error))?;
-        Ok(Self { shared, client: weak, timeout: params.timeout })
+        Ok(Self {
+            shared,
+            life: params.life,
+            incarnation: params.incarnation,
+            client: weak,
+            timeout: params.timeout,
+        })
     }
 }
 
 #[async_trait]
 impl Subscription for Consumer {
+    fn incarnation(&self) -> Nonce {
+        self.life
+    }
+
     async fn next(&mut self, limit: usize, wait: Duration) -> PortResult<Vec<LogRecord>> {
         let deadline = Instant::now() + wait;
         loop {
             let arrived = self.shared.arrived();
-            let records = self.shared.give(limit)?;
+            let given = self.shared.give(limit);
+            if given.is_err()
+                && let Some(life) = self.shared.life_to_end()
+            {
+                self.incarnation.end_where_it_counts(life).await?;
+            }
+            let records = given?;
             if !records.is_empty() || tokio::time::timeout_at(deadline, arrived).await.is_err() {
                 return Ok(records);
             }

@@ -59,6 +59,10 @@ struct FaultySubscription {
 
 #[async_trait]
 impl Subscription for FaultySubscription {
+    fn incarnation(&self) -> Nonce {
+        self.inner.incarnation()
+    }
+
     /// Interferes before the read alone: what a failure after it withheld would never be given to this consumer again.
     async fn next(&mut self, limit: usize, wait: Duration) -> PortResult<Vec<LogRecord>> {
         self.interference.at(Stage::LogRead, Moment::Before).await?;

@@ -170,6 +170,10 @@ impl Consumer {
 
 #[async_trait]
 impl Subscription for Consumer {
+    fn incarnation(&self) -> Nonce {
+        self.log.incarnation
+    }
+
     async fn next(&mut self, limit: usize, wait: Duration) -> PortResult<Vec<LogRecord>> {
         let deadline = Instant::now() + wait;
         let mut changed = self.log.changed.subscribe();

@@ -30,6 +30,10 @@ struct SlowSubscription {
 
 #[async_trait]
 impl Subscription for SlowSubscription {
+    fn incarnation(&self) -> Nonce {
+        self.inner.incarnation()
+    }
+
     async fn next(&mut self, limit: usize, wait: Duration) -> PortResult<Vec<LogRecord>> {
         let left = |left: u64| left.checked_sub(1);
         let is_slow = self.empty_answers.try_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok();

@@ -101,13 +101,26 @@ async fn what_is_too_new_waits_and_keeps_no_other_partition_waiting() {
 async fn a_partition_whose_batch_cannot_be_read_is_tried_again() {
     let world = World::new().await;
     let incarnation = world.log.incarnation().await.unwrap();
-    let damaged = BlobKey::audit_batch(&incarnation, 0, 0);
-    world.blobs.put(&damaged, "no batch".into(), PutCondition::IfAbsent).await.unwrap();
-    append_request(&world, 0, 0).await;
-    append_request(&world, 1, 10).await;
+    // One is damaged, one has the name and other records, one ends before it begins.
+    let batch = |first_offset, last_offset, request| v1::AuditBatch {
+        format: 1,
+        first_offset,
+        last_offset,
+        records: vec![world.audit(request).to_proto()],
+        ..v1::AuditBatch::default()
+    };
+    let stored = [b"no batch".to_vec(), batch(0, 0, 99).encode_to_vec(), batch(1, 0, 2).encode_to_vec()];
+    let keys = [0, 1, 2].map(|partition| BlobKey::audit_batch(&incarnation, partition, 0));
+    for (partition, stored) in stored.into_iter().enumerate() {
+        world.blobs.put(&keys[partition], stored.into(), PutCondition::IfAbsent).await.unwrap();
+        append_request(&world, partition as u32, partition as u64).await;
+    }
+    append_request(&world, 3, 10).await;
     let _ledger = world.started_ledger();
-    world.until(async || committed(&world, 1).await == 1).await;
-    assert_eq!(committed(&world, 0).await, 0);
-    world.blobs.delete(&damaged).await.unwrap();
-    world.until(async || committed(&world, 0).await == 1).await;
+    world.until(async || committed(&world, 3).await == 1).await;
+    for (partition, key) in keys.iter().enumerate() {
+        assert_eq!(committed(&world, partition as u32).await, 0, "{partition}");
+        world.blobs.delete(key).await.unwrap();
+    }
+    world.until(async || requests(&world).await.len() == 4).await;
 }

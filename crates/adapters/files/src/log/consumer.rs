@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
+use vidimus_domain::Nonce;
 use vidimus_ports::{Append, Committed, LogRecord, PortResult, Position, Subscription};
 
 use super::partition::Cursor;
@@ -14,6 +15,8 @@ use super::topic::{TopicLog, blocking};
 /// A consumer of a group.
 pub(crate) struct Consumer {
     topic: Arc<TopicLog>,
+    /// The log's life.
+    incarnation: Nonce,
     group: String,
     member: u64,
     /// Where it reads on, for each partition that is its own. One that was lost and got back between two calls goes on
@@ -24,10 +27,10 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    pub(crate) fn join(topic: Arc<TopicLog>, group: &str) -> Self {
+    pub(crate) fn join(topic: Arc<TopicLog>, incarnation: Nonce, group: &str) -> Self {
         let member = topic.groups().entry(group.to_owned()).or_default().join();
         topic.changed().send_replace(());
-        Self { topic, group: group.to_owned(), member, cursors: BTreeMap::new(), turn: 0 }
+        Self { topic, incarnation, group: group.to_owned(), member, cursors: BTreeMap::new(), turn: 0 }
     }
 
     /// Takes up the partitions that are this consumer's now, and drops the others.
@@ -105,6 +108,10 @@ fn read_all(
 
 #[async_trait]
 impl Subscription for Consumer {
+    fn incarnation(&self) -> Nonce {
+        self.incarnation
+    }
+
     async fn next(&mut self, limit: usize, wait: Duration) -> PortResult<Vec<LogRecord>> {
         let deadline = Instant::now() + wait;
         let mut changed = self.topic.changed().subscribe();

@@ -100,7 +100,7 @@ impl EventLog for FileEventLog {
     }
 
     async fn subscribe(&self, topic: Topic, group: &str) -> PortResult<Box<dyn Subscription>> {
-        Ok(Box::new(Consumer::join(self.topic(topic)?.clone(), group)))
+        Ok(Box::new(Consumer::join(self.topic(topic)?.clone(), self.incarnation, group)))
     }
 
     async fn state(&self, topic: Topic) -> PortResult<Vec<TopicState>> {

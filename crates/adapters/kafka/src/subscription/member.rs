@@ -12,14 +12,17 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use vidimus_domain::Nonce;
 use vidimus_ports::{Header, LogRecord, PortError, PortErrorKind, PortResult, Position, Topic};
 
-use super::places::{Arrival, Flow, Places, Standing, after_gap, start};
+use super::places::{Arrival, Beginning, Flow, Place, Places, Standing, is_trimmed, start};
 use crate::appender::position;
 use crate::client::{Context, log_line};
 use crate::error::{code, kind, port_error};
+use crate::incarnation::Incarnation;
 use crate::metrics::KafkaMetrics;
-use crate::queries::{Deadline, committed};
+use crate::queries::{Deadline, bounds, committed};
+use crate::topics::LOOK_PAUSE;
 
 /// The longest that a poll waits.
 const POLL: Duration = Duration::from_millis(100);
@@ -28,12 +31,27 @@ const ROOM_WAIT: Duration = Duration::from_millis(500);
 /// The longest that a partition is kept for what was given out of it to be committed: within the second in which embedding commits, and
 /// what its last photos take. A session lives on meanwhile, and a rebalance may take [`WORK_MAX`](super::places::WORK_MAX).
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long a consumer that is given partitions asks for the log's life while it is not told.
+const LIFE_WAIT: Duration = Duration::from_secs(3);
 /// The pause before a commit that met a rebalance is tried again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a consumer reads.
+pub(crate) struct Reading {
+    pub(crate) topic: Topic,
+    /// The life of the log that it has joined in.
+    pub(crate) life: Nonce,
+    /// Says which one counts.
+    pub(crate) incarnation: Incarnation,
+    /// The topic's name in the cluster.
+    pub(crate) name: String,
+}
 
 /// What the thread that polls, the rebalances and the caller share.
 pub(crate) struct Shared {
     topic: Topic,
+    life: Nonce,
+    incarnation: Incarnation,
     name: String,
     timeout: Duration,
     damage_patience: Duration,
@@ -85,13 +103,14 @@ impl ConsumerContext for Member {
 
 impl Shared {
     pub(crate) fn new(
-        topic: Topic,
-        name: String,
+        Reading { topic, life, incarnation, name }: Reading,
         (timeout, damage_patience): (Duration, Duration),
         metrics: KafkaMetrics,
     ) -> Self {
         Self {
             topic,
+            life,
+            incarnation,
             name,
             timeout,
             damage_patience,
@@ -169,12 +188,8 @@ impl Shared {
                     return self.end(error.kind(), error.to_string());
                 }
             }
-            Arrival::BegunAnew => {
-                self.tell_skip(record.position.partition, arrival);
-                let reason = "the log was lost and begun anew: subscribe again";
-                return self.end(PortErrorKind::Unavailable, reason.to_owned());
-            }
-            Arrival::Next | Arrival::Trimmed => {}
+            Arrival::BegunAnew => return self.is_begun_anew(Some(record.position.partition)),
+            Arrival::Next => {}
         }
         self.places().take(record);
         self.arrived.notify_one();
@@ -182,13 +197,13 @@ impl Shared {
 
     /// Passes over what is missing before a record, if it was trimmed.
     fn pass_gap(&self, client: &BaseConsumer<Member>, to: Position) -> PortResult<()> {
-        let (first, _) = self.bounds(client, to.partition, Deadline::after(self.timeout))?;
-        let Some(trimmed) = after_gap(to.offset, first) else {
+        let (first, _) = bounds(client, &self.name, to.partition, Deadline::after(self.timeout))?;
+        if !is_trimmed(to.offset, first) {
             let reason =
                 format!("records before offset {} of partition {} are missing", to.offset, to.partition);
             return Err(self.damage(&reason));
-        };
-        self.tell_skip(to.partition, trimmed);
+        }
+        self.tell_trimmed(to.partition);
         Ok(())
     }
 
@@ -199,23 +214,27 @@ impl Shared {
         PortError::new(PortErrorKind::Corrupt, "read log").because(reason)
     }
 
-    fn tell_skip(&self, partition: u32, arrival: Arrival) {
+    fn tell_trimmed(&self, partition: u32) {
+        self.metrics.skipped(self.topic, "trimmed");
         let topic = self.topic.name();
-        if arrival == Arrival::BegunAnew {
-            self.metrics.skipped(self.topic, "begun_anew");
-            tracing::warn!(
-                topic,
-                partition,
-                "the log was lost and begun anew: it is read from its oldest record"
-            );
-        } else {
-            self.metrics.skipped(self.topic, "trimmed");
-            tracing::warn!(
-                topic,
-                partition,
-                "the log was trimmed past the commit: it is read from its oldest record"
-            );
-        }
+        tracing::warn!(
+            topic,
+            partition,
+            "the log was trimmed past the commit: it is read from its oldest record"
+        );
+    }
+
+    /// The log was lost: ends the consumer. Of a partition that has less than it had, it is this one that says so.
+    fn is_begun_anew(&self, partition: Option<u32>) {
+        self.metrics.skipped(self.topic, "begun_anew");
+        let topic = self.topic.name();
+        tracing::warn!(
+            topic,
+            partition,
+            "the log was lost and begun anew: it is read from its oldest record"
+        );
+        self.places().has_less |= partition.is_some();
+        self.end(PortErrorKind::Unavailable, "the log was lost and begun anew: subscribe again".to_owned());
     }
 
     /// What the client library reports mends itself, but for what somebody must mend.
@@ -243,8 +262,10 @@ impl Shared {
         self.places().damage(Instant::now(), damage.to_string());
     }
 
+    /// Ends the consumer. What is not there any more was lost: whoever subscribes next makes it anew.
     fn end(&self, kind: PortErrorKind, reason: String) {
-        self.places().end(kind, reason);
+        let is_gone = matches!(kind, PortErrorKind::NotFound | PortErrorKind::Invalid);
+        self.places().end(if is_gone { PortErrorKind::Unavailable } else { kind }, reason);
         self.arrived.notify_one();
     }
 
@@ -259,6 +280,11 @@ impl Shared {
         self.arrived.notified()
     }
 
+    /// The life of the log that is over, though nobody has said so: a partition has less than it had.
+    pub(crate) fn life_to_end(&self) -> Option<Nonce> {
+        self.places().has_less.then_some(self.life)
+    }
+
     /// Gives out up to `limit` records.
     pub(crate) fn give(&self, limit: usize) -> PortResult<Vec<LogRecord>> {
         let given = self.places().give(limit);
@@ -268,50 +294,68 @@ impl Shared {
 
     /// Takes up partitions, each at the group's commit.
     fn assign(&self, client: &BaseConsumer<Member>, assigned: &TopicPartitionList) {
-        let places = self.starts(client, &numbers(assigned));
-        let taken_up = places.and_then(|starts| {
-            let mut list = TopicPartitionList::new();
-            for Position { partition, offset } in starts {
-                let offset = Offset::Offset(offset.cast_signed());
-                list.add_partition_offset(&self.name, partition.cast_signed(), offset)
-                    .map_err(port_error("take up partitions"))?;
-            }
-            client.incremental_assign(&list).map_err(port_error("take up partitions"))
-        });
-        if let Err(error) = taken_up {
+        if let Err(error) = self.take_up(client, &numbers(assigned)) {
             tracing::warn!(topic = self.topic.name(), %error, "assigned partitions could not be taken up");
             self.end(error.kind(), error.to_string());
+        }
+        if self.places().is_over() {
             let _ = client.incremental_assign(assigned);
         }
     }
 
+    /// Does so; where they are of another life of the log, ends the consumer instead.
+    fn take_up(&self, client: &BaseConsumer<Member>, partitions: &[u32]) -> PortResult<()> {
+        let failed = port_error("take up partitions");
+        let starts = self.starts(client, partitions)?;
+        let lost = starts.iter().find(|(_, _, beginning)| *beginning == Beginning::Anew);
+        // After the places were read: had another life begun before, this one would have ended before its topics were there.
+        if !self.is_same_life()? {
+            self.is_begun_anew(None);
+            return Ok(());
+        }
+        if let Some((partition, ..)) = lost {
+            self.is_begun_anew(Some(*partition));
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, place, beginning) in starts {
+            if beginning == Beginning::Trimmed {
+                self.tell_trimmed(partition);
+            }
+            self.places().assign(partition, place);
+            let offset = Offset::Offset(place.next.cast_signed());
+            list.add_partition_offset(&self.name, partition.cast_signed(), offset).map_err(&failed)?;
+        }
+        client.incremental_assign(&list).map_err(failed)
+    }
+
+    /// Whether the log lives the life that this consumer has joined in. A broker may not know yet.
+    fn is_same_life(&self) -> PortResult<bool> {
+        let deadline = Deadline::after(LIFE_WAIT);
+        loop {
+            match self.incarnation.read_blocking() {
+                Err(_) if !deadline.has_passed() => std::thread::park_timeout(LOOK_PAUSE),
+                answered => return Ok(answered? == Some(self.life)),
+            }
+        }
+    }
+
     /// Where the consumer begins in each of `partitions`.
-    fn starts(&self, client: &BaseConsumer<Member>, partitions: &[u32]) -> PortResult<Vec<Position>> {
+    fn starts(
+        &self,
+        client: &BaseConsumer<Member>,
+        partitions: &[u32],
+    ) -> PortResult<Vec<(u32, Place, Beginning)>> {
         let deadline = Deadline::after(self.timeout);
         let committed = committed(client, &self.name, partitions, deadline)?;
         let mut starts = Vec::new();
         for partition in partitions {
             let commit = committed.iter().find(|place| place.partition == *partition);
-            let bounds = self.bounds(client, *partition, deadline)?;
-            let (place, arrival) = start(commit.map(|place| place.offset), bounds);
-            if arrival != Arrival::Next {
-                self.tell_skip(*partition, arrival);
-            }
-            self.places().assign(*partition, place);
-            starts.push(Position { partition: *partition, offset: place.next });
+            let bounds = bounds(client, &self.name, *partition, deadline)?;
+            let (place, beginning) = start(commit.map(|place| place.offset), bounds);
+            starts.push((*partition, place, beginning));
         }
         Ok(starts)
-    }
-
-    fn bounds(
-        &self,
-        client: &BaseConsumer<Member>,
-        partition: u32,
-        deadline: Deadline,
-    ) -> PortResult<(u64, u64)> {
-        let bounds = client.fetch_watermarks(&self.name, partition.cast_signed(), deadline.left());
-        let (first, next) = bounds.map_err(port_error("read the log's bounds"))?;
-        Ok((position(0, first)?.offset, position(0, next)?.offset))
     }
 
     /// Lets go of partitions, once what was given out of them is committed or has had its time, and no commit is under way.
@@ -377,7 +421,7 @@ impl Shared {
                 );
                 return Ok(Ok(()));
             }
-            Standing::Ahead if self.bounds(client, next.partition, deadline)?.1 < next.offset => {
+            Standing::Ahead if bounds(client, &self.name, next.partition, deadline)?.1 < next.offset => {
                 let error = PortError::new(PortErrorKind::Invalid, "commit");
                 return Err(error.because("it is past the end of the partition"));
             }

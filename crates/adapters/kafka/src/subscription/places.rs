@@ -18,7 +18,7 @@ pub(super) const WORK_MAX: Duration = Duration::from_secs(300);
 pub(crate) struct Place {
     /// The offset that comes next.
     pub(crate) next: u64,
-    /// What the group has committed; none where it has not, or where that was another log's.
+    /// What the group has committed; none where it has not.
     pub(crate) committed: Option<u64>,
 }
 
@@ -29,12 +29,21 @@ pub(crate) enum Arrival {
     Next,
     /// A later one, and those before it are missing: trimmed, or damaged.
     Gap,
-    /// A later one: those before it were trimmed.
-    Trimmed,
     /// An earlier one: the log was lost and begun anew.
     BegunAnew,
     /// One of a partition that is not the consumer's.
     NotOurs,
+}
+
+/// How a consumer begins in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// At the commit, or at the oldest record where there is none.
+    Next,
+    /// At the oldest record, since the log was trimmed past the commit.
+    Trimmed,
+    /// Not at all: the partition has less than was committed, so the log was lost and begun anew.
+    Anew,
 }
 
 /// What is to be done about a commit.
@@ -83,6 +92,8 @@ pub(crate) struct Places {
     paused: Option<Instant>,
     /// Since when it has stood still in a partition whose records are damaged, and what was said of them.
     damaged: Option<(Instant, String)>,
+    /// Whether a partition was seen to have less than it had.
+    pub(crate) has_less: bool,
     /// Why the consumer has ended.
     ended: Option<(PortErrorKind, String)>,
     pub(crate) closing: bool,
@@ -216,7 +227,8 @@ impl Places {
     }
 
     pub(crate) fn standing(&self, next: Position) -> Standing {
-        let Some(Held { place, .. }) = self.held.get(&next.partition) else { return Standing::NotOurs };
+        let held = self.held.get(&next.partition).filter(|_| self.ended.is_none());
+        let Some(Held { place, .. }) = held else { return Standing::NotOurs };
         if place.committed.is_some_and(|committed| committed >= next.offset) {
             return Standing::Done;
         }
@@ -235,22 +247,21 @@ fn bytes(record: &LogRecord) -> usize {
     record.key.len() + record.payload.len() + headers.sum::<usize>()
 }
 
-/// What a record at `offset` is that came after a gap, where the oldest record that the log has is the one at `first`. Our topics have
-/// neither transactions nor compaction: what is missing and was not trimmed is damaged, and the client library has left it out.
-pub(crate) fn after_gap(offset: u64, first: u64) -> Option<Arrival> {
-    (first >= offset).then_some(Arrival::Trimmed)
+/// Whether what is missing before a record at `offset` was trimmed, where the oldest record that the log has is the one at `first`. Our
+/// topics have neither transactions nor compaction: what was not trimmed is damaged, and the client library has left it out.
+pub(crate) const fn is_trimmed(offset: u64, first: u64) -> bool {
+    first >= offset
 }
 
 /// Where a consumer begins in a partition whose records are those from `first` to before `next`.
-pub(crate) fn start(committed: Option<u64>, (first, next): (u64, u64)) -> (Place, Arrival) {
-    match committed {
-        Some(committed) if committed > next => (Place { next: first, committed: None }, Arrival::BegunAnew),
-        Some(committed) if committed < first => {
-            (Place { next: first, committed: Some(committed) }, Arrival::Trimmed)
-        }
-        Some(committed) => (Place { next: committed, committed: Some(committed) }, Arrival::Next),
-        None => (Place { next: first, committed: None }, Arrival::Next),
-    }
+pub(crate) fn start(committed: Option<u64>, (first, end): (u64, u64)) -> (Place, Beginning) {
+    let (next, beginning) = match committed {
+        Some(committed) if committed > end => (first, Beginning::Anew),
+        Some(committed) if committed < first => (first, Beginning::Trimmed),
+        Some(committed) => (committed, Beginning::Next),
+        None => (first, Beginning::Next),
+    };
+    (Place { next, committed }, beginning)
 }
 
 #[cfg(test)]
@@ -271,14 +282,14 @@ mod tests {
 
     #[test]
     fn a_consumer_begins_at_its_commit_or_at_the_oldest_record() {
-        for (committed, bounds, next, floor, arrival) in [
-            (None, (5, 9), 5, None, Arrival::Next),
-            (Some(5), (5, 9), 5, Some(5), Arrival::Next),
-            (Some(9), (5, 9), 9, Some(9), Arrival::Next),
-            (Some(4), (5, 9), 5, Some(4), Arrival::Trimmed),
-            (Some(10), (5, 9), 5, None, Arrival::BegunAnew),
+        for (committed, next, beginning) in [
+            (None, 5, Beginning::Next),
+            (Some(5), 5, Beginning::Next),
+            (Some(9), 9, Beginning::Next),
+            (Some(4), 5, Beginning::Trimmed),
+            (Some(10), 5, Beginning::Anew),
         ] {
-            assert_eq!(start(committed, bounds), (Place { next, committed: floor }, arrival));
+            assert_eq!(start(committed, (5, 9)), (Place { next, committed }, beginning));
         }
     }
 
@@ -337,14 +348,9 @@ mod tests {
         for (offset, arrival) in [(3, Arrival::Next), (5, Arrival::Gap), (2, Arrival::BegunAnew)] {
             assert_eq!(places.arrival(Position { partition: 1, offset }), arrival);
         }
-        for (first, arrival) in [
-            (3, None),
-            (4, None),
-            (5, Some(Arrival::Trimmed)),
-            // More was trimmed since it was read.
-            (6, Some(Arrival::Trimmed)),
-        ] {
-            assert_eq!(after_gap(5, first), arrival, "{first}");
+        // More was trimmed since it was read, where the oldest is later still.
+        for (first, trimmed) in [(3, false), (4, false), (5, true), (6, true)] {
+            assert_eq!(is_trimmed(5, first), trimmed, "{first}");
         }
         places.take(record(1, 5));
         assert_eq!(places.arrival(Position { partition: 1, offset: 6 }), Arrival::Next);
@@ -353,6 +359,8 @@ mod tests {
         places.end(PortErrorKind::Internal, "second".to_owned());
         let error = places.give(10).unwrap_err();
         assert!(error.kind() == PortErrorKind::Unavailable && error.to_string().contains("first"));
+        let next = Position { partition: 1, offset: 6 };
+        assert_eq!(places.standing(next), Standing::NotOurs, "it may be of a log that is lost");
     }
 
     #[test]

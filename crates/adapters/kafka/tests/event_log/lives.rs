@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::AdminOptions;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use vidimus_domain::Nonce;
 use vidimus_kafka::{KafkaConfig, KafkaEventLog};
-use vidimus_ports::{Append, EventLog, PortErrorKind, Topic};
+use vidimus_ports::{Append, EventLog, PortErrorKind, Position, Subscription, Topic};
 
-use crate::support::{DEADLINE, config};
-use crate::{admin, broker};
+use crate::support::{DEADLINE, after, config, read_until};
+use crate::{GROUP, admin, append, broker};
 
 async fn life(log: &KafkaEventLog) -> Nonce {
     log.incarnation().await.unwrap()
@@ -73,20 +74,96 @@ async fn whoever_finds_that_a_life_has_ended_goes_on_with_making_topics() {
     let log = broker().open(&config).await.unwrap();
     let first = life(&log).await;
     lose(&config, Topic::Audit).await;
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", broker().uri().replace("kafka://", ""));
-    let producer: FutureProducer = client.create().unwrap();
-    let topic = format!("{}vidimus.incarnation", config.topic_prefix);
-    let ended = first.to_bytes();
-    let end = || FutureRecord::to(&topic).key("ended").payload(&ended[..]);
-    producer.send(end(), DEADLINE).await.unwrap();
+    say_ended(&config, first).await;
     let second = life(&log).await;
     assert_ne!(second, first);
     assert_eq!(log.state(Topic::Audit).await.unwrap().len(), 4, "what was lost is there");
     // One that was slow to say so ends nothing.
-    producer.send(end(), DEADLINE).await.unwrap();
+    say_ended(&config, first).await;
     assert_eq!(life(&log).await, second);
     assert_eq!(next_life(&config).await, second);
+}
+
+/// What a producer that is none of the service's says of the log's life.
+async fn say_ended(config: &KafkaConfig, life: Nonce) {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", broker().uri().replace("kafka://", ""));
+    let producer: FutureProducer = client.create().unwrap();
+    let topic = format!("{}vidimus.incarnation", config.topic_prefix);
+    let payload = life.to_bytes();
+    producer.send(FutureRecord::to(&topic).key("ended").payload(&payload[..]), DEADLINE).await.unwrap();
+}
+
+/// Reads on until a consumer that may be given nothing more ends.
+async fn until_it_ends(consumer: &mut dyn Subscription) -> PortErrorKind {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match consumer.next(100, Duration::from_millis(200)).await {
+            Ok(records) => assert!(records.is_empty() && Instant::now() < deadline, "{records:?}"),
+            Err(error) => return error.kind(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_given_partitions_of_another_life_ends() {
+    let config = config();
+    let log = broker().open(&config).await.unwrap();
+    let first = life(&log).await;
+    let mut old = log.subscribe(Topic::Changes, GROUP).await.unwrap();
+    let positions = append(&log, 200).await;
+    let read = read_until(&mut *old, |records| records.len() == 200).await;
+    say_ended(&config, first).await;
+    let second = life(&log).await;
+    assert_ne!(first, second);
+
+    // One that joins in the new life takes partitions, and gives them back.
+    let mut new = log.subscribe(Topic::Changes, GROUP).await.unwrap();
+    assert_eq!((old.incarnation(), new.incarnation()), (first, second));
+    let taken = read_until(&mut *new, |records| !records.is_empty()).await;
+    drop(new);
+    assert_eq!(until_it_ends(&mut *old).await, PortErrorKind::Unavailable);
+    // Nobody takes its places for the new log's.
+    drop(old.commit(after(read[0].position)).await);
+    assert_eq!(log.committed(Topic::Changes, GROUP).await.unwrap(), []);
+    drop(old);
+    let mut new = log.subscribe(Topic::Changes, GROUP).await.unwrap();
+    let read = read_until(&mut *new, |records| records.len() >= 200).await;
+    assert!(read.len() == positions.len() && taken.iter().all(|record| read.contains(record)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_has_less_than_was_committed_ends_the_life() {
+    let config = config();
+    let log = broker().open(&config).await.unwrap();
+    let first = life(&log).await;
+    let positions = append(&log, 20).await;
+    let mut consumer = log.subscribe(Topic::Changes, GROUP).await.unwrap();
+    read_until(&mut *consumer, |records| records.len() == 20).await;
+    drop(consumer);
+    assert!(log.close(DEADLINE).await);
+    // As it is where a disk was lost, and what others had of it.
+    let [position, ..] = positions[..] else { panic!("{positions:?}") };
+    commit_past_the_end(&config, Position { offset: 1000, ..position });
+    let mut consumer = log.subscribe(Topic::Changes, GROUP).await.unwrap();
+    assert_eq!(until_it_ends(&mut *consumer).await, PortErrorKind::Unavailable);
+    drop(consumer);
+    let second = life(&log).await;
+    assert_ne!(first, second, "offsets of its partitions were given before");
+    assert_eq!(next_life(&config).await, second);
+}
+
+/// Commits for the group, whatever is there.
+fn commit_past_the_end(config: &KafkaConfig, next: Position) {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", broker().uri().replace("kafka://", ""));
+    client.set("group.id", format!("{}vidimus.{GROUP}", config.topic_prefix));
+    let consumer: BaseConsumer = client.create().unwrap();
+    let mut places = TopicPartitionList::new();
+    let topic = format!("{}vidimus.changes", config.topic_prefix);
+    let offset = Offset::Offset(next.offset.cast_signed());
+    places.add_partition_offset(&topic, next.partition.cast_signed(), offset).unwrap();
+    consumer.commit(&places, CommitMode::Sync).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
