@@ -37,6 +37,7 @@ use vidimus_runtime::traces;
 use vidimus_runtime::users::Users;
 
 use metrics::Metrics;
+pub use trust::NOTICED_AFTER;
 use trust::Trust;
 
 /// How often the index is asked while a collection moves: reads switch once in a move, and a move takes seconds at least.

@@ -15,9 +15,9 @@ use vidimus_ports::{Clock, FaceIndex};
 use crate::QueryDeps;
 
 /// How long the word of an indexing process that has not noticed a loss may be heard: it vouches for the index for 3 s after the last
-/// answer of a node, asks every node meanwhile, what it said is taken for good for another second, and an answer is on its way for a second at
-/// most.
-const NOTICED_AFTER: Duration = Duration::from_secs(6);
+/// answer of a node, asks every node meanwhile, what it said is taken for good for another second, and what was asked 1.5 s ago says nothing. For
+/// as long a process that starts must listen to nobody: it cannot know what was lost before it came.
+pub const NOTICED_AFTER: Duration = Duration::from_secs(6);
 
 /// Decides it, before a search and after it.
 pub(crate) struct Trust {

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use rustix::process::{Signal, kill_process};
-use support::{Broker, DEADLINE, config, is_free, read_until};
+use support::{Broker, DEADLINE, config, is_free, read_until, until_it_ends};
 use tokio::task::JoinSet;
 use vidimus_kafka::{KafkaConfig, KafkaEventLog, KafkaMetrics};
-use vidimus_ports::{Append, EventLog, PortError, PortErrorKind, PortResult, Position, Subscription, Topic};
+use vidimus_ports::{Append, EventLog, PortErrorKind, PortResult, Position, Subscription, Topic};
 
 const WRITERS: usize = 32;
 const APPENDS: usize = 100;
@@ -205,42 +205,38 @@ async fn damaged_records_end_a_consumer(broker: &mut Broker) {
     assert_eq!(read.iter().map(|record| record.position).collect::<Vec<_>>(), positions[2..]);
 }
 
-/// Reads on until the consumer ends. Nobody has told it anything that it could know the other life by, and it gives out nothing of that.
-async fn until_it_ends(consumer: &mut dyn Subscription) -> PortError {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        match consumer.next(100, Duration::from_millis(200)).await {
-            Ok(records) => assert!(records.is_empty() && Instant::now() < deadline, "{records:?}"),
-            Err(error) => return error,
-        }
-    }
-}
-
 async fn data_that_was_deleted_begins_another_life(broker: &mut Broker) {
     let config = config();
     let old = broker.open(&config).await.unwrap();
     let incarnation = old.incarnation().await.unwrap();
-    let mut consumer = old.subscribe(Topic::Changes, "indexing").await.unwrap();
+    let mut consumer = consumer_that_has_all(&old, 20).await;
     assert_eq!(consumer.incarnation(), incarnation);
-    for number in 0..20 {
-        append(&old, number.to_string()).await.unwrap();
-    }
-    for record in read_until(&mut *consumer, |records| records.len() == 20).await {
-        consumer.commit(support::after(record.position)).await.unwrap();
-    }
     kill(broker);
     wipe(broker);
     broker.resume().unwrap();
     let fresh = broker.open(&config).await.unwrap();
     assert_ne!(fresh.incarnation().await.unwrap(), incarnation);
     assert_eq!(appended(&fresh).await, 0);
-    assert_eq!(until_it_ends(&mut *consumer).await.kind(), PortErrorKind::Unavailable);
+    // Nobody has told it anything that it could know the other life by, and it gives out nothing of that.
+    assert_eq!(until_it_ends(&mut *consumer).await, PortErrorKind::Unavailable);
     drop(consumer);
-    // One that was open all the while finds its way, and knows that the life is another.
+    // A log that was open all the while finds its way, and knows that the life is another.
     append_until_taken(&old, "again").await;
-    assert_eq!(old.incarnation().await.unwrap(), fresh.incarnation().await.unwrap());
+    let another = fresh.incarnation().await.unwrap();
     let mut consumer = old.subscribe(Topic::Changes, "indexing").await.unwrap();
-    assert_eq!(consumer.incarnation(), fresh.incarnation().await.unwrap());
+    assert_eq!((old.incarnation().await.unwrap(), consumer.incarnation()), (another, another));
     let read = read_until(&mut *consumer, |records| !records.is_empty()).await;
     assert_eq!(read[0].payload, "again");
+}
+
+/// A consumer that was given so many records, which it has committed.
+async fn consumer_that_has_all(log: &KafkaEventLog, count: usize) -> Box<dyn Subscription> {
+    let mut consumer = log.subscribe(Topic::Changes, "indexing").await.unwrap();
+    for number in 0..count {
+        append(log, number.to_string()).await.unwrap();
+    }
+    for record in read_until(&mut *consumer, |records| records.len() == count).await {
+        consumer.commit(support::after(record.position)).await.unwrap();
+    }
+    consumer
 }

@@ -32,6 +32,7 @@ mod teeth;
 mod user_audit;
 mod user_client;
 mod users;
+mod vouching;
 mod world;
 
 use std::collections::BTreeMap;
@@ -132,6 +133,22 @@ const CORNERS: &[&str] = &[
     "the log was lost",
     "the sweep found an expired face",
 ];
+
+#[test]
+fn nobody_answers_from_an_index_that_lacks_something() {
+    let mut counts = BTreeMap::<_, u64>::new();
+    for seed in 0..u64::from(cases()) {
+        for (what, count) in vouching::run(seed, &[]).unwrap_or_else(|wrong| panic!("{wrong}")) {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    println!("{counts:?}");
+    let answered = counts["a search was answered by an index"];
+    assert!(
+        answered > counts["a search was refused"] / 10 && counts["the index lost its tail"] > 100,
+        "{counts:?}"
+    );
+}
 
 #[test]
 fn the_model_reaches_every_corner() {

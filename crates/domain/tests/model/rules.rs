@@ -125,4 +125,20 @@ pub enum Rule {
     ModelsGoWithPlacements,
     /// An accepted photo's record names it, so that nobody sweeps it.
     AcceptedPhotosAreNamed,
+    /// Indexing vouches for the index only for a while after it has answered.
+    VouchingNeedsAnswers,
+    /// Indexing does not vouch for an index of which it has lost a connection that it has not acted upon.
+    LossesAreNotVouchedFor,
+    /// What indexing said is good for a second.
+    WordsWearOut,
+    /// What was asked for long ago says nothing: whoever asked stood still meanwhile.
+    LateWordsAreDropped,
+    /// Query believes nobody for a while after it has lost a connection to the index.
+    QueryDistrusts,
+    /// After that it believes only what it is told from then on.
+    WordsAreHeardAnew,
+    /// Query asks nobody for as long when it starts.
+    QueryBeginsByWaiting,
+    /// A search looks whether it may be believed when it has its answer, too.
+    SearchesCheckAfter,
 }

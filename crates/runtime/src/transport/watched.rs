@@ -1,7 +1,7 @@
 //! Following what other processes know.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tonic_health::pb::HealthCheckRequest;
@@ -19,13 +19,18 @@ pub const SEARCHABLE: &str = "vidimus.searchable";
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How long one of them may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// What was asked so long ago says nothing any more: this process stood still meanwhile.
+const OLD: Duration = Duration::from_millis(1500);
 
 /// Keeps `known` at what the processes of `pool` say of `service`, until shutdown begins: true where any of them knows that it is so,
 /// false where those that answer all say that it is not. Where none answers, what was known last stays, and is not sent again: whoever
 /// must know that somebody is there waits for it to be sent.
 pub async fn follow(pool: Arc<Pool>, service: &'static str, known: watch::Sender<bool>, shutdown: Shutdown) {
     while !shutdown.has_begun() {
-        if let Some(said) = ask_all(&pool, service).await {
+        let asked_at = Instant::now();
+        if let Some(said) = ask_all(&pool, service).await
+            && asked_at.elapsed() < OLD
+        {
             known.send_replace(said);
         }
         tokio::select! {

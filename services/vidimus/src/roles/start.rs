@@ -15,7 +15,7 @@ use vidimus_proto::internal::v1::embedding_server::{Embedding, EmbeddingServer};
 use vidimus_proto::internal::v1::indexing_server::IndexingServer;
 use vidimus_proto::internal::v1::ingestion_server::IngestionServer;
 use vidimus_proto::internal::v1::query_server::QueryServer;
-use vidimus_query::{Query, QueryDeps};
+use vidimus_query::{NOTICED_AFTER, Query, QueryDeps};
 use vidimus_runtime::invariants::Invariants;
 use vidimus_runtime::models::KnownModel;
 use vidimus_runtime::shutdown::Shutdown;
@@ -268,7 +268,14 @@ impl Starting<'_> {
             return Ok((indexing.context("query has no indexing to ask")?.searchable(), false));
         };
         let (known, searchable) = watch::channel(false);
-        self.params.shutdown.spawn(follow(pool, SEARCHABLE, known, self.params.shutdown.clone()));
+        let shutdown = self.params.shutdown.clone();
+        self.params.shutdown.spawn(async move {
+            // Indexing may not have noticed yet what the index lost before this process was there to see it.
+            tokio::select! {
+                () = tokio::time::sleep(NOTICED_AFTER) => follow(pool, SEARCHABLE, known, shutdown).await,
+                () = shutdown.begun() => {}
+            }
+        });
         Ok((searchable, true))
     }
 

@@ -188,7 +188,7 @@ impl Shared {
                     return self.end(error.kind(), error.to_string());
                 }
             }
-            Arrival::BegunAnew => return self.is_begun_anew(Some(record.position.partition)),
+            Arrival::BegunAnew => return self.end_as_lost(Some(record.position.partition)),
             Arrival::Next => {}
         }
         self.places().take(record);
@@ -225,7 +225,7 @@ impl Shared {
     }
 
     /// The log was lost: ends the consumer. Of a partition that has less than it had, it is this one that says so.
-    fn is_begun_anew(&self, partition: Option<u32>) {
+    fn end_as_lost(&self, partition: Option<u32>) {
         self.metrics.skipped(self.topic, "begun_anew");
         let topic = self.topic.name();
         tracing::warn!(
@@ -310,11 +310,11 @@ impl Shared {
         let lost = starts.iter().find(|(_, _, beginning)| *beginning == Beginning::Anew);
         // After the places were read: had another life begun before, this one would have ended before its topics were there.
         if !self.is_same_life()? {
-            self.is_begun_anew(None);
+            self.end_as_lost(None);
             return Ok(());
         }
         if let Some((partition, ..)) = lost {
-            self.is_begun_anew(Some(*partition));
+            self.end_as_lost(Some(*partition));
             return Ok(());
         }
         let mut list = TopicPartitionList::new();

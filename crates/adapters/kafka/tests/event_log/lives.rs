@@ -9,9 +9,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use vidimus_domain::Nonce;
 use vidimus_kafka::{KafkaConfig, KafkaEventLog};
-use vidimus_ports::{Append, EventLog, PortErrorKind, Position, Subscription, Topic};
+use vidimus_ports::{Append, EventLog, PortErrorKind, Position, Topic};
 
-use crate::support::{DEADLINE, after, config, read_until};
+use crate::support::{DEADLINE, after, config, read_until, until_it_ends};
 use crate::{GROUP, admin, append, broker};
 
 async fn life(log: &KafkaEventLog) -> Nonce {
@@ -92,17 +92,6 @@ async fn say_ended(config: &KafkaConfig, life: Nonce) {
     let topic = format!("{}vidimus.incarnation", config.topic_prefix);
     let payload = life.to_bytes();
     producer.send(FutureRecord::to(&topic).key("ended").payload(&payload[..]), DEADLINE).await.unwrap();
-}
-
-/// Reads on until a consumer that may be given nothing more ends.
-async fn until_it_ends(consumer: &mut dyn Subscription) -> PortErrorKind {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        match consumer.next(100, Duration::from_millis(200)).await {
-            Ok(records) => assert!(records.is_empty() && Instant::now() < deadline, "{records:?}"),
-            Err(error) => return error.kind(),
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

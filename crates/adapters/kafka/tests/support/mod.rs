@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use vidimus_kafka::{KafkaConfig, KafkaDeps, KafkaEventLog, KafkaMetrics, OpenError};
-use vidimus_ports::{LogRecord, Position, Random, Subscription, SystemRandom};
+use vidimus_ports::{LogRecord, PortErrorKind, Position, Random, Subscription, SystemRandom};
 
 /// The longest that anything may take: other programs may keep the machine busy.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -180,6 +180,17 @@ pub async fn read_until(
         records.extend(consumer.next(100, Duration::from_millis(200)).await.unwrap());
     }
     records
+}
+
+/// Reads on until a consumer that may be given nothing more ends.
+pub async fn until_it_ends(consumer: &mut dyn Subscription) -> PortErrorKind {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match consumer.next(100, Duration::from_millis(200)).await {
+            Ok(records) => assert!(records.is_empty() && Instant::now() < deadline, "{records:?}"),
+            Err(error) => return error.kind(),
+        }
+    }
 }
 
 /// The place after a record.
