@@ -154,7 +154,11 @@ impl Consumer {
         let committed = self.deps.log.committed(Topic::Changes, GROUP).await?;
         let mut ends_at_start = BTreeMap::new();
         for partition in state {
-            let place = committed.iter().find(|place| place.partition == partition.partition);
+            // A commit past the end is of records that were lost.
+            let is_here = |place: &&Position| {
+                place.partition == partition.partition && place.offset <= partition.next_offset
+            };
+            let place = committed.iter().find(is_here);
             let next = place.map_or(partition.first_offset, |place| place.offset);
             if next < partition.next_offset {
                 ends_at_start.insert(partition.partition, partition.next_offset);

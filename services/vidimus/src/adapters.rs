@@ -289,7 +289,7 @@ pub(crate) async fn open_index(config: &Config) -> anyhow::Result<OpenedIndex> {
             let largest = config.index_options.largest_collection_faces.get();
             let index = QdrantIndex::open(&address, config.qdrant.clone(), largest, deps).await?;
             index.check().await?;
-            // Every host is connected to from the start: what goes later is seen to go.
+            // From now on whatever host is connected to again, or late, may have lost something.
             index.look().await?;
             Ok(OpenedIndex { index: Arc::new(index), edge: None })
         }

@@ -28,6 +28,7 @@ use async_trait::async_trait;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use vidimus_domain::Nonce;
@@ -79,14 +80,13 @@ pub(crate) struct ConsumerParams {
 pub(crate) struct Consumer {
     shared: Arc<Shared>,
     life: Nonce,
-    incarnation: Incarnation,
     /// The thread's: so it ends there.
     client: Weak<BaseConsumer<Member>>,
     timeout: Duration,
 }
 
 impl Consumer {
-    /// Joins. Blocks, though not until it is given partitions.
+    /// Joins. Blocks, though not until it is given partitions; within a runtime.
     pub(crate) fn join(params: ConsumerParams) -> PortResult<Self> {
         const CONTEXT: &str = "join the consumer group";
         let mut config = params.common;
@@ -110,8 +110,9 @@ impl Consumer {
         let of = Reading {
             topic: params.topic,
             life: params.life,
-            incarnation: params.incarnation.clone(),
+            incarnation: params.incarnation,
             name: params.name.clone(),
+            runtime: Handle::current(),
         };
         let shared = Arc::new(Shared::new(of, waits, params.metrics));
         let member = Member::new(Arc::clone(&shared));
@@ -131,13 +132,7 @@ impl Consumer {
             }
         });
         running.map_err(|error| PortError::new(PortErrorKind::Internal, CONTEXT).because(error))?;
-        Ok(Self {
-            shared,
-            life: params.life,
-            incarnation: params.incarnation,
-            client: weak,
-            timeout: params.timeout,
-        })
+        Ok(Self { shared, life: params.life, client: weak, timeout: params.timeout })
     }
 }
 
@@ -151,13 +146,7 @@ impl Subscription for Consumer {
         let deadline = Instant::now() + wait;
         loop {
             let arrived = self.shared.arrived();
-            let given = self.shared.give(limit);
-            if given.is_err()
-                && let Some(life) = self.shared.life_to_end()
-            {
-                self.incarnation.end_where_it_counts(life).await?;
-            }
-            let records = given?;
+            let records = self.shared.give(limit)?;
             if !records.is_empty() || tokio::time::timeout_at(deadline, arrived).await.is_err() {
                 return Ok(records);
             }

@@ -224,6 +224,10 @@ impl Connections {
             answer.map_err(|status| QdrantError::server(&host.name, &status))
         });
         let answers = join_all(asked).await;
+        for host in &self.hosts {
+            // One that could not be reached may have been there before, and lose something until it is.
+            host.connections.fetch_max(1, Ordering::AcqRel);
+        }
         answers.into_iter().reduce(Result::or).unwrap_or(Err(QdrantError::Busy))
     }
 

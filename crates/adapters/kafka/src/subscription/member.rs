@@ -1,5 +1,7 @@
 //! What the thread that polls, the rebalances and the caller share.
 
+mod take_up;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -10,19 +12,19 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use vidimus_domain::Nonce;
 use vidimus_ports::{Header, LogRecord, PortError, PortErrorKind, PortResult, Position, Topic};
 
-use super::places::{Arrival, Beginning, Flow, Place, Places, Standing, is_trimmed, start};
+use super::places::{Arrival, Flow, Places, Standing, is_trimmed};
 use crate::appender::position;
 use crate::client::{Context, log_line};
 use crate::error::{code, kind, port_error};
 use crate::incarnation::Incarnation;
 use crate::metrics::KafkaMetrics;
-use crate::queries::{Deadline, bounds, committed};
-use crate::topics::LOOK_PAUSE;
+use crate::queries::{Deadline, bounds};
 
 /// The longest that a poll waits.
 const POLL: Duration = Duration::from_millis(100);
@@ -31,8 +33,6 @@ const ROOM_WAIT: Duration = Duration::from_millis(500);
 /// The longest that a partition is kept for what was given out of it to be committed: within the second in which embedding commits, and
 /// what its last photos take. A session lives on meanwhile, and a rebalance may take [`WORK_MAX`](super::places::WORK_MAX).
 const DRAIN: Duration = Duration::from_secs(3);
-/// How long a consumer that is given partitions asks for the log's life while it is not told.
-const LIFE_WAIT: Duration = Duration::from_secs(3);
 /// The pause before a commit that met a rebalance is tried again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,6 +45,8 @@ pub(crate) struct Reading {
     pub(crate) incarnation: Incarnation,
     /// The topic's name in the cluster.
     pub(crate) name: String,
+    /// What must be waited for on the thread that polls runs there.
+    pub(crate) runtime: Handle,
 }
 
 /// What the thread that polls, the rebalances and the caller share.
@@ -53,6 +55,7 @@ pub(crate) struct Shared {
     life: Nonce,
     incarnation: Incarnation,
     name: String,
+    runtime: Handle,
     timeout: Duration,
     damage_patience: Duration,
     metrics: KafkaMetrics,
@@ -103,7 +106,7 @@ impl ConsumerContext for Member {
 
 impl Shared {
     pub(crate) fn new(
-        Reading { topic, life, incarnation, name }: Reading,
+        Reading { topic, life, incarnation, name, runtime }: Reading,
         (timeout, damage_patience): (Duration, Duration),
         metrics: KafkaMetrics,
     ) -> Self {
@@ -112,6 +115,7 @@ impl Shared {
             life,
             incarnation,
             name,
+            runtime,
             timeout,
             damage_patience,
             metrics,
@@ -224,7 +228,7 @@ impl Shared {
         );
     }
 
-    /// The log was lost: ends the consumer. Of a partition that has less than it had, it is this one that says so.
+    /// The log was lost, as this partition shows, or its life's name: ends the consumer.
     fn end_as_lost(&self, partition: Option<u32>) {
         self.metrics.skipped(self.topic, "begun_anew");
         let topic = self.topic.name();
@@ -233,7 +237,6 @@ impl Shared {
             partition,
             "the log was lost and begun anew: it is read from its oldest record"
         );
-        self.places().has_less |= partition.is_some();
         self.end(PortErrorKind::Unavailable, "the log was lost and begun anew: subscribe again".to_owned());
     }
 
@@ -280,82 +283,11 @@ impl Shared {
         self.arrived.notified()
     }
 
-    /// The life of the log that is over, though nobody has said so: a partition has less than it had.
-    pub(crate) fn life_to_end(&self) -> Option<Nonce> {
-        self.places().has_less.then_some(self.life)
-    }
-
     /// Gives out up to `limit` records.
     pub(crate) fn give(&self, limit: usize) -> PortResult<Vec<LogRecord>> {
         let given = self.places().give(limit);
         self.changed.notify_all();
         given
-    }
-
-    /// Takes up partitions, each at the group's commit.
-    fn assign(&self, client: &BaseConsumer<Member>, assigned: &TopicPartitionList) {
-        if let Err(error) = self.take_up(client, &numbers(assigned)) {
-            tracing::warn!(topic = self.topic.name(), %error, "assigned partitions could not be taken up");
-            self.end(error.kind(), error.to_string());
-        }
-        if self.places().is_over() {
-            let _ = client.incremental_assign(assigned);
-        }
-    }
-
-    /// Does so; where they are of another life of the log, ends the consumer instead.
-    fn take_up(&self, client: &BaseConsumer<Member>, partitions: &[u32]) -> PortResult<()> {
-        let failed = port_error("take up partitions");
-        let starts = self.starts(client, partitions)?;
-        let lost = starts.iter().find(|(_, _, beginning)| *beginning == Beginning::Anew);
-        // After the places were read: had another life begun before, this one would have ended before its topics were there.
-        if !self.is_same_life()? {
-            self.end_as_lost(None);
-            return Ok(());
-        }
-        if let Some((partition, ..)) = lost {
-            self.end_as_lost(Some(*partition));
-            return Ok(());
-        }
-        let mut list = TopicPartitionList::new();
-        for (partition, place, beginning) in starts {
-            if beginning == Beginning::Trimmed {
-                self.tell_trimmed(partition);
-            }
-            self.places().assign(partition, place);
-            let offset = Offset::Offset(place.next.cast_signed());
-            list.add_partition_offset(&self.name, partition.cast_signed(), offset).map_err(&failed)?;
-        }
-        client.incremental_assign(&list).map_err(failed)
-    }
-
-    /// Whether the log lives the life that this consumer has joined in. A broker may not know yet.
-    fn is_same_life(&self) -> PortResult<bool> {
-        let deadline = Deadline::after(LIFE_WAIT);
-        loop {
-            match self.incarnation.read_blocking() {
-                Err(_) if !deadline.has_passed() => std::thread::park_timeout(LOOK_PAUSE),
-                answered => return Ok(answered? == Some(self.life)),
-            }
-        }
-    }
-
-    /// Where the consumer begins in each of `partitions`.
-    fn starts(
-        &self,
-        client: &BaseConsumer<Member>,
-        partitions: &[u32],
-    ) -> PortResult<Vec<(u32, Place, Beginning)>> {
-        let deadline = Deadline::after(self.timeout);
-        let committed = committed(client, &self.name, partitions, deadline)?;
-        let mut starts = Vec::new();
-        for partition in partitions {
-            let commit = committed.iter().find(|place| place.partition == *partition);
-            let bounds = bounds(client, &self.name, *partition, deadline)?;
-            let (place, beginning) = start(commit.map(|place| place.offset), bounds);
-            starts.push((*partition, place, beginning));
-        }
-        Ok(starts)
     }
 
     /// Lets go of partitions, once what was given out of them is committed or has had its time, and no commit is under way.

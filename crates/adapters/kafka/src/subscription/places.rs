@@ -92,8 +92,6 @@ pub(crate) struct Places {
     paused: Option<Instant>,
     /// Since when it has stood still in a partition whose records are damaged, and what was said of them.
     damaged: Option<(Instant, String)>,
-    /// Whether a partition was seen to have less than it had.
-    pub(crate) has_less: bool,
     /// Why the consumer has ended.
     ended: Option<(PortErrorKind, String)>,
     pub(crate) closing: bool,
